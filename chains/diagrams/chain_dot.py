@@ -1,0 +1,74 @@
+"""One chain as a column of boxes: the active layer on top, the root at the bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from chains.core.names import display
+from chains.diagrams.nodes import (
+    GRAPH,
+    check_key,
+    count,
+    edge,
+    estimated_width,
+    fold_detail,
+    fold_node,
+    volume_node,
+)
+from chains.diagrams.text import shorten
+from chains.diagrams.types import DrawnVolume, Mark
+
+_NAME_LIMIT = 40
+_NARROWEST = 230
+
+
+def chain_dot(volumes: Sequence[DrawnVolume], *, fold_over: int = 24, unfold_url: str = "") -> str:
+    """DOT of one chain, ``volumes`` in the order of a read: active first, root last.
+
+    Every arrow points from an overlay down to its backing file, as in "root ← … ← active" and as
+    the overlay's header names it; a read falls the same way. A chain of more than ``fold_over``
+    layers shows its top and its bottom, and every layer where a merge begins or ends; each run
+    in between is one node that says how many it stands for, and links to ``unfold_url``.
+    """
+    names = [shorten(display(volume.name), _NAME_LIMIT) for volume in volumes]
+    width = max(_NARROWEST, estimated_width(names) + 60)
+    parts = ["digraph chain {\n", 'rankdir="TB" ranksep="0.3" nodesep="0.2"\n', GRAPH]
+    drawn: list[tuple[str, Mark]] = []
+    for run in runs(volumes, fold_over):
+        if len(run) == 1:
+            parts.append(volume_node(run[0], name_limit=_NAME_LIMIT, width=width))
+            drawn.append((run[0].key, run[0].mark))
+            continue
+        key = f"fold_{check_key(run[0].key)}"
+        text = count(len(run), "layer")
+        detail = fold_detail(run)
+        parts.append(fold_node(key, text, detail=detail, url=unfold_url, width=width))
+        drawn.append((key, run[0].mark))
+    for (overlay, mark), (backing, _) in pairwise(drawn):
+        parts.append(edge(overlay, backing, mark))
+    return "".join([*parts, "}\n"])
+
+
+def runs(volumes: Sequence[DrawnVolume], fold_over: int) -> list[Sequence[DrawnVolume]]:
+    """Cut a chain into single layers to draw and runs to fold."""
+    total = len(volumes)
+    if total <= fold_over:
+        return [volumes[i : i + 1] for i in range(total)]
+    head, tail = max(1, fold_over // 3), max(1, fold_over // 6)
+
+    def stays(i: int) -> bool:
+        if i < head or i >= total - tail:
+            return True
+        mark = volumes[i].mark
+        return mark is not volumes[i - 1].mark or mark is not volumes[i + 1].mark
+
+    result: list[Sequence[DrawnVolume]] = []
+    start = 0
+    while start < total:
+        end = start + 1
+        while not stays(start) and end < total and not stays(end):
+            end += 1
+        result.append(volumes[start:end])
+        start = end
+    return result

@@ -1,0 +1,73 @@
+"""Every chain of a storage domain as trees: the roots at the bottom, the overlays above them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from chains.core.names import display
+from chains.diagrams.nodes import (
+    GRAPH,
+    check_key,
+    count,
+    edge,
+    estimated_width,
+    fold_detail,
+    fold_node,
+    volume_node,
+)
+from chains.diagrams.text import shorten
+from chains.diagrams.trees import Fold, Forest, Tree, grow
+from chains.diagrams.types import DrawnVolume
+
+_NAME_LIMIT: Final = 24
+_NARROWEST: Final = 150
+
+
+def forest_dots(
+    volumes: Sequence[DrawnVolume],
+    edges: Sequence[tuple[str, str]],
+    *,
+    max_nodes: int = 200,
+    more_url: str = "",
+) -> list[str]:
+    """DOT of a storage domain, one graph a tree, for the page to wrap like words in a line.
+
+    ``edges`` are pairs (key of the backing file, key of the overlay); one that names a key that is
+    not among the ``volumes`` is not drawn. Every arrow points from an overlay down to its backing
+    file. Overlays without overlays of their own become one "400 clones" node where a volume has
+    more than a dozen of them, and a long run of layers with one overlay each becomes one node.
+    Trees come largest first, and equals in the order of ``volumes``; what does not fit into
+    ``max_nodes`` nodes is counted in one last graph, a node that links to ``more_url``.
+    """
+    for volume in volumes:
+        check_key(volume.key)
+    forest = grow(volumes, edges, max_nodes)
+    sources = [_graph(tree) for tree in forest.trees]
+    if forest.left_out:
+        sources.append(_more(forest, more_url))
+    return sources
+
+
+def _graph(tree: Tree) -> str:
+    names = [shorten(display(volume.name), _NAME_LIMIT) for volume in tree.volumes]
+    width = max(_NARROWEST, estimated_width(names) + 40)
+    parts = ["digraph tree {\n", 'rankdir="TB" ranksep="0.3" nodesep="0.15"\n', GRAPH]
+    parts.extend(
+        volume_node(volume, name_limit=_NAME_LIMIT, width=width) for volume in tree.volumes
+    )
+    parts.extend(_fold(fold) for fold in tree.folds)
+    parts.extend(edge(overlay, backing) for overlay, backing in tree.arrows)
+    return "".join([*parts, "}\n"])
+
+
+def _fold(fold: Fold) -> str:
+    text = count(len(fold.volumes), fold.noun)
+    return fold_node(fold.key, text, detail=fold_detail(fold.volumes), url=fold.url)
+
+
+def _more(forest: Forest, url: str) -> str:
+    text = f"{count(forest.left_out, 'more volume')}"
+    detail = "not drawn here"
+    node = fold_node("more_volumes", text, detail=detail, url=url, width=_NARROWEST)
+    return "".join(["digraph more {\n", GRAPH, node, "}\n"])

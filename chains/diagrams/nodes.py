@@ -1,0 +1,158 @@
+"""The nodes and edges that the chain and the forest diagrams have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from chains.core.units import binary
+from chains.diagrams.palette import (
+    ARROW,
+    CRITICAL,
+    INFO,
+    INK,
+    LINE,
+    MUTED,
+    ROLE,
+    SURFACE,
+    WARNING,
+)
+from chains.diagrams.text import armour, attributes, columns, label, link, tooltip
+from chains.diagrams.types import DrawnVolume, Mark
+
+NAME_SIZE: Final = 13
+SMALL_SIZE: Final = 11
+
+_KEY: Final = re.compile(r"[a-z0-9]+")
+_WORD: Final = re.compile(r"[a-z]*")
+_SEVERITIES: Final = {"info": ("●", INFO), "warning": ("▲", WARNING), "critical": ("■", CRITICAL)}
+_RANKS: Final = ("", *_SEVERITIES)
+
+GRAPH: Final = (
+    'graph [bgcolor="transparent" pad="0.06" fontname="Helvetica"]\n'
+    f'node [shape="box" style="rounded,filled" fillcolor="{SURFACE}" color="{LINE}" '
+    f'fontname="Helvetica" fontcolor="{INK}" margin="0.1,0.06" height="0.3"]\n'
+    f'edge [color="{ARROW}" penwidth="1.1" arrowsize="0.6"]\n'
+)
+
+
+def volume_node(volume: DrawnVolume, *, name_limit: int, width: int) -> str:
+    """The statement of one volume: its name in bold, then its format and sizes, then its note."""
+    check_key(volume.key)
+    right = volume.mark.value or volume.role
+    rows = [_name_row(label(volume.name, name_limit), armour(right))]
+    rows.append(_row(_facts(volume), MUTED))
+    if text := _note(volume):
+        rows.append(_row(text, _SEVERITIES.get(volume.severity, ("", MUTED))[1]))
+    classes = ["dg-volume", _class("role", volume.role), _class("severity", volume.severity)]
+    classes.append(_class("mark", volume.mark.value))
+    values = {
+        "id": volume.key,
+        "class": " ".join(filter(None, classes)),
+        "label": table(rows, width),
+        "tooltip": tooltip(volume.path or volume.name),
+        "URL": link(volume.url),
+    }
+    return f"{volume.key}{attributes(values)}\n"
+
+
+def fold_node(key: str, text: str, *, detail: str = "", url: str = "", width: int = 0) -> str:
+    """The statement of a node that stands for many: "274 layers" and what they hold.
+
+    ``key`` should hold an underscore, so that it can not be the key of a volume.
+    """
+    rows = [_row(f"<B>{armour(text)}</B>", INK, "CENTER")]
+    if detail:
+        rows.append(_row(armour(detail), MUTED, "CENTER"))
+    values = {
+        "id": key,
+        "class": "dg-fold",
+        "label": table(rows, width),
+        "tooltip": armour(f"{text} {detail}".strip()),
+        "URL": link(url),
+    }
+    return f"{key}{attributes(values)}\n"
+
+
+def edge(overlay: str, backing: str, mark: Mark = Mark.NONE) -> str:
+    """The statement of an arrow that points from an overlay down to its backing file."""
+    return f"{overlay} -> {backing}{attributes({'class': _class('mark', mark.value)})}\n"
+
+
+def table(rows: Iterable[str], width: int) -> str:
+    """Rows as an HTML-like label at least ``width`` points wide."""
+    size = f' WIDTH="{width}"' if width else ""
+    head = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1"{size}>'
+    return f"<{head}{''.join(rows)}</TABLE>>"
+
+
+def fold_detail(volumes: Sequence[DrawnVolume]) -> str:
+    """What a fold hides that matters: bytes on disk, the marks, and the worst finding."""
+    parts = []
+    known = [volume.on_disk for volume in volumes if volume.on_disk is not None]
+    if known:
+        parts.append(f"{binary(sum(known))} on disk")
+    for mark in (Mark.REMOVED, Mark.NEW, Mark.CHANGED):
+        count = sum(volume.mark is mark for volume in volumes)
+        if count:
+            parts.append(f"{'all' if count == len(volumes) else count} {mark.value}")
+    worst = max((volume.severity for volume in volumes), key=_severity_rank, default="")
+    if _severity_rank(worst) > 0:
+        count = sum(volume.severity == worst for volume in volumes)
+        parts.append(f"{count} {worst}")
+    return " · ".join(parts)
+
+
+def estimated_width(names: Iterable[str]) -> int:
+    """Points that the widest bold name takes, so that all boxes of a drawing get one width."""
+    return int(max((columns(name) for name in names), default=0) * NAME_SIZE * 0.62)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 layer``, ``274 layers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def check_key(key: str) -> str:
+    """``key`` itself when it can be a bare id in DOT and in SVG."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"A diagram's key has to be lower-case letters and digits, not {key!r}")
+    return key
+
+
+def _class(kind: str, word: str) -> str:
+    return f"dg-{kind}-{word}" if word and _WORD.fullmatch(word) else ""
+
+
+def _severity_rank(severity: str) -> int:
+    return _RANKS.index(severity) if severity in _RANKS else 0
+
+
+def _name_row(name: str, right: str) -> str:
+    cell = f'<TD ALIGN="RIGHT">{_font(right, ROLE)}</TD>' if right else "<TD></TD>"
+    bold = f'<FONT COLOR="{INK}" POINT-SIZE="{NAME_SIZE}"><B>{name}</B></FONT>'
+    return f'<TR><TD ALIGN="LEFT">{bold}</TD>{cell}</TR>'
+
+
+def _row(text: str, colour: str, align: str = "LEFT") -> str:
+    return f'<TR><TD COLSPAN="2" ALIGN="{align}">{_font(text, colour)}</TD></TR>'
+
+
+def _font(text: str, colour: str) -> str:
+    return f'<FONT COLOR="{colour}" POINT-SIZE="{SMALL_SIZE}">{text}</FONT>'
+
+
+def _facts(volume: DrawnVolume) -> str:
+    parts = [armour(volume.format) or "format unknown"]
+    if volume.virtual_size is not None:
+        parts.append(binary(volume.virtual_size))
+    if volume.on_disk is not None:
+        parts.append(f"{binary(volume.on_disk)} on disk")
+    return " · ".join(parts)
+
+
+def _note(volume: DrawnVolume) -> str:
+    sign = _SEVERITIES.get(volume.severity, ("", ""))[0]
+    words = volume.note or (volume.severity if sign else "")
+    return f"{sign} {label(words, 48)}".strip() if words else ""

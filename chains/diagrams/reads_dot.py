@@ -1,0 +1,158 @@
+"""Redirected reads: the guest's blocks, and the way of each read down to the layer that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from chains.core.names import display
+from chains.core.units import binary
+from chains.diagrams.cells import cell_id
+from chains.diagrams.nodes import check_key, count
+from chains.diagrams.palette import ARROW, INK, MUTED, colour_class
+from chains.diagrams.rows import DrawnRow, fold_rows
+from chains.diagrams.text import NONE, armour, attributes, label, link, tooltip
+from chains.diagrams.types import ReadsPicture, ReadsRow
+
+_LABEL_WIDTH: Final = 230
+_NAME_LIMIT: Final = 30
+_CELL_WIDTH: Final = 27
+_CELL_HEIGHT: Final = 20
+_GUEST: Final = "_guest"
+
+_GRAPH: Final = (
+    'rankdir="TB" splines="line" outputorder="nodesfirst" ranksep="0.22" nodesep="0.1" '
+    'bgcolor="transparent" pad="0.06"\n'
+    'node [shape="plain" fontname="Helvetica" fontsize="12"]\n'
+    f'edge [color="{ARROW}" arrowsize="0.5" penwidth="1.1" tailclip="false"]\n'
+)
+
+
+def reads_dot(view: ReadsPicture) -> str:
+    """DOT of a slice of a disk: the guest's row on top, the active layer under it, the root last.
+
+    A block is solid where its layer answers the guest, hatched where the layer holds it but an
+    overlay hides it, and an empty outline where the layer holds nothing. An arrow leads from each
+    of the guest's blocks to the layer that answers, through every layer that was asked in vain; a
+    block that no layer holds has none. Of more than ``max_rows`` layers those that answer nothing
+    here are folded. Every list but ``rows`` and ``detail`` has one item a block.
+    """
+    for row in view.rows:
+        check_key(row.key)
+    rows = fold_rows(view.rows, view.max_rows)
+    parts = ["digraph reads {\n", _GRAPH, _guest(view)]
+    parts.extend(_row(view, row) for row in rows)
+    keys = [_GUEST, *(row.key for row in rows)]
+    # One heavy edge a rank keeps all tables in one column, even where no read goes.
+    parts.extend(
+        f'{upper}:name -> {lower}:name [style="invis" weight="1000"]\n'
+        for upper, lower in pairwise(keys)
+    )
+    for block, owner in enumerate(view.owner):
+        parts.extend(_arrow(rows, block, owner))
+    return "".join([*parts, "}\n"])
+
+
+def _guest(view: ReadsPicture) -> str:
+    blocks = len(view.starts)
+    cells = []
+    for i, (start, length, owner) in enumerate(
+        zip(view.starts, view.lengths, view.owner, strict=True)
+    ):
+        by = display(view.rows[owner].name) if owner >= 0 else "no layer: it reads as zeroes"
+        text = f"{binary(length)} at {binary(start)}, answered by {by}"
+        full = 1.0 if owner >= 0 else 0.0
+        name = cell_id("guest", i, owner, full, full)
+        cells.append(_cell(i, name, armour(text), link(view.block_urls[i])))
+    head = _name_cell(f'<FONT COLOR="{INK}"><B>guest</B></FONT>', "What the guest reads", "")
+    scale = _scale(view) if blocks else ""
+    return _node(_GUEST, f"{scale}<TR>{head}{''.join(cells)}</TR>", "dg-guest")
+
+
+def _scale(view: ReadsPicture) -> str:
+    """The line over the guest's blocks: where the slice begins and ends, and the blocks' length."""
+    blocks = len(view.starts)
+    first, last = view.starts[0], view.starts[-1] + view.lengths[-1]
+    texts = [(binary(first), "LEFT"), (binary(last), "RIGHT")]
+    if blocks >= 8:
+        texts.insert(1, (f"{count(blocks, 'block')} of {binary(view.lengths[0])}", "CENTER"))
+    spans = [blocks // len(texts)] * len(texts)
+    spans[len(texts) // 2] += blocks - sum(spans)
+    cells = "".join(
+        f'<TD COLSPAN="{span}" BORDER="0" ALIGN="{align}">'
+        f'<FONT COLOR="{MUTED}" POINT-SIZE="11">{text}</FONT></TD>'
+        for (text, align), span in zip(texts, spans, strict=True)
+        if span
+    )
+    return f'<TR><TD BORDER="0"></TD>{cells}</TR>'
+
+
+def _row(view: ReadsPicture, row: DrawnRow) -> str:
+    if len(row.layers) > 1:
+        return _folded_row(view, row)
+    layer = view.rows[row.first]
+    cells = "".join(_block(layer, row.first, i) for i in range(len(view.starts)))
+    text = f'<FONT COLOR="{INK}">{label(layer.name, _NAME_LIMIT)}</FONT>'
+    head = _name_cell(text, tooltip(layer.path or layer.name), link(layer.url))
+    return _node(row.key, f"<TR>{head}{cells}</TR>", f"dg-row {colour_class(row.first)}")
+
+
+def _block(layer: ReadsRow, index: int, block: int) -> str:
+    answered, held = layer.answered[block], layer.held[block]
+    name = cell_id(layer.key, block, index, answered, held)
+    detail = layer.detail[block] if block < len(layer.detail) else ""
+    return _cell(block, name, tooltip(detail), "")
+
+
+def _folded_row(view: ReadsPicture, row: DrawnRow) -> str:
+    layers = count(len(row.layers), "layer")
+    some = sum(1 for owner in view.owner if owner in row.layers)
+    what = f"answer {count(some, 'block')}" if some else "answer nothing here"
+    text = f'<FONT COLOR="{MUTED}" POINT-SIZE="11">… {layers} {what}</FONT>'
+    head = _name_cell(text, f"{layers} that {what}", "")
+    cells = "".join(
+        f'<TD PORT="b{i}" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{_CELL_WIDTH}" HEIGHT="12"></TD>'
+        for i in range(len(view.starts))
+    )
+    return _node(row.key, f"<TR>{head}{cells}</TR>", "dg-rows-folded")
+
+
+def _arrow(rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
+    """The hops of one read: through every row asked in vain, to the one that answers."""
+    if owner < 0:
+        return []
+    hops = []
+    upper = f"{_GUEST}:b{block}:s"
+    classes = f"dg-read {colour_class(owner)}"
+    for row in rows:
+        here = f"{row.key}:b{block}"
+        if owner in row.layers:
+            values = {"class": classes}
+            hops.append(f"{upper} -> {here}:n{attributes(values)}\n")
+            break
+        values = {"class": classes, "arrowhead": "none", "headclip": "false"}
+        hops.append(f"{upper} -> {here}:c{attributes(values)}\n")
+        upper = f"{here}:c"
+    return hops
+
+
+def _node(key: str, rows: str, classes: str) -> str:
+    head = '<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="2" CELLPADDING="0">'
+    values = {"id": key, "class": classes, "label": f"<{head}{rows}</TABLE>>"}
+    return f"{key}{attributes(values)}\n"
+
+
+def _name_cell(text: str, title: str, url: str) -> str:
+    return (
+        f'<TD PORT="name" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{_LABEL_WIDTH}" '
+        f'HEIGHT="{_CELL_HEIGHT}" ALIGN="LEFT" TITLE="{title}" HREF="{url or NONE}">{text}</TD>'
+    )
+
+
+def _cell(block: int, name: str, title: str, url: str) -> str:
+    # Graphviz drops the id and the title of a cell that has no link.
+    return (
+        f'<TD PORT="b{block}" ID="{name}" FIXEDSIZE="TRUE" WIDTH="{_CELL_WIDTH}" '
+        f'HEIGHT="{_CELL_HEIGHT}" TITLE="{title or NONE}" HREF="{url or NONE}"></TD>'
+    )

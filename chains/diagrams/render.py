@@ -1,0 +1,120 @@
+"""DOT → SVG that is safe to put inline into a page: bounded in time and in size, and repeatable."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+# The package's documented functions take no timeout. This one hands its keywords to
+# subprocess.run; a test pins that a hanging ``dot`` really is stopped.
+from graphviz.backend import CalledProcessError, ExecutableNotFound, dot_command, execute
+
+from chains.core.errors import StrataError
+from chains.core.units import binary
+from chains.diagrams.svg import clean
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+_REVISION: Final = "1"
+"""Goes into every digest: raise it when the same DOT gives another SVG."""
+
+_TimeoutExpired: Final = execute.subprocess.TimeoutExpired
+_PROLOGUE: Final = re.compile(rb"(?=<\?xml )")
+
+
+class RenderError(StrataError):
+    """A diagram could not be drawn; the text says why, in words for the page."""
+
+
+class RenderTimeoutError(RenderError):
+    """Drawing took longer than it may."""
+
+
+class RenderTooBigError(RenderError):
+    """The drawing, or its description, is larger than it may be."""
+
+
+class RenderMissingError(RenderError):
+    """Graphviz is not installed."""
+
+
+class RenderFailedError(RenderError):
+    """Graphviz gave up, or wrote something that is not a drawing."""
+
+
+def digest(dot_source: str) -> str:
+    """The name under which the SVG of this DOT can be cached."""
+    return hashlib.sha256(f"{_REVISION}\n{dot_source}".encode()).hexdigest()
+
+
+def render_svg(
+    dot_source: str, *, title: str, timeout: float = 10.0, max_bytes: int = MAX_BYTES
+) -> str:
+    """Draw one graph; ``title`` is what a screen reader says of it. Raises ``RenderError``."""
+    return render_many([dot_source], titles=[title], timeout=timeout, max_bytes=max_bytes)[0]
+
+
+def render_many(
+    dot_sources: Sequence[str],
+    *,
+    titles: Sequence[str],
+    timeout: float = 10.0,
+    max_bytes: int = MAX_BYTES,
+) -> list[str]:
+    """Draw several graphs with one process; the limits hold for all of them together."""
+    if len(titles) != len(dot_sources):
+        raise ValueError("Every graph needs one title")
+    if not dot_sources:
+        return []
+    source = "\n".join(dot_sources).encode()
+    if len(source) > max_bytes:
+        raise _too_big(max_bytes)
+    output = _run(source, timeout)
+    if len(output) > max_bytes:
+        raise _too_big(max_bytes)
+    documents = [part for part in _PROLOGUE.split(output) if part.strip()]
+    if len(documents) != len(dot_sources):
+        raise RenderFailedError("Graphviz did not draw every part of the diagram.")
+    cleaned = []
+    for document, dot_source, title in zip(documents, dot_sources, titles, strict=True):
+        try:
+            cleaned.append(clean(document, title=title, prefix=f"d{digest(dot_source)[:10]}-"))
+        except ValueError as error:
+            raise RenderFailedError("Graphviz wrote a drawing that can not be read.") from error
+    if sum(len(text.encode()) for text in cleaned) > max_bytes:
+        raise _too_big(max_bytes)
+    return cleaned
+
+
+def _run(source: bytes, timeout: float) -> bytes:
+    command = dot_command.command("dot", "svg")
+    try:
+        done = execute.run_check(
+            command, input=source, capture_output=True, quiet=True, timeout=timeout
+        )
+    except ExecutableNotFound as error:
+        raise RenderMissingError(
+            "Diagrams need Graphviz: install it, so that the program dot is on the PATH."
+        ) from error
+    except _TimeoutExpired as error:
+        raise RenderTimeoutError(
+            f"The diagram was not drawn within {timeout:g} s. Show fewer layers at once."
+        ) from error
+    except CalledProcessError as error:
+        raise RenderFailedError(f"Graphviz could not draw the diagram: {_why(error)}") from error
+    except OSError as error:
+        raise RenderMissingError(f"Graphviz could not be started: {error.strerror}.") from error
+    output: bytes = done.stdout
+    return output
+
+
+def _why(error: CalledProcessError) -> str:
+    lines = (error.stderr or b"").decode("utf-8", "replace").strip().splitlines()
+    return lines[0][:200] if lines else f"it ended with status {error.returncode}."
+
+
+def _too_big(max_bytes: int) -> RenderTooBigError:
+    return RenderTooBigError(
+        f"The diagram is larger than {binary(max_bytes)}. Show fewer layers at once."
+    )

@@ -1,0 +1,101 @@
+"""Hostile text on its way through graphviz.
+
+Graphviz reads quoted strings, HTML-like labels, ``\\N`` escapes and ``&amp;`` entities by different
+rules in different attributes (and writes a cell's link unescaped), so no one way of escaping is
+right everywhere. Here nothing is escaped: the few characters that mean something to graphviz or to
+XML are swapped for private code points before they go in (``armour``), and swapped back in the
+parsed SVG (``bare``), where an XML writer escapes them. In between they are letters like any other.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from chains.core.names import display
+
+_BASE: Final = 0xF0000
+_SPECIAL: Final = "&<>\"'\\{}|"
+_SPACE: Final = chr(_BASE + ord(" "))
+
+_ARMOUR: Final[dict[int, str]] = {ord(c): chr(_BASE + ord(c)) for c in _SPECIAL}
+# Shown as escapes: the private code points themselves, since a name that holds one could pass for
+# the character that it stands for, and the two characters that XML can not hold at all.
+_ESCAPED: Final = (*range(_BASE, _BASE + 128), 0xFFFE, 0xFFFF)
+_IN: Final[dict[int, str]] = _ARMOUR | {
+    code: (f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}").translate(_ARMOUR)
+    for code in _ESCAPED
+}
+_OUT: Final = {_BASE + ord(c): c for c in (*_SPECIAL, " ")}
+
+NONE: Final = "-"
+"""Stands for no link and no tooltip where graphviz insists on one."""
+
+_EDGE_SPACE: Final = re.compile(r"^ | $|(?<= ) ")
+_SAFE_URL: Final = re.compile(r"(?:/(?![/\\])|[?#])")
+
+
+def armour(text: str) -> str:
+    """Swap what graphviz or XML would interpret for private code points."""
+    # Graphviz drops leading, trailing and doubled spaces, and a name with two is another name.
+    return _EDGE_SPACE.sub(_SPACE, text.translate(_IN))
+
+
+def bare(text: str) -> str:
+    """Undo ``armour``; the result is plain text and still has to be escaped by an XML writer."""
+    return text.translate(_OUT)
+
+
+def columns(text: str) -> int:
+    """How many columns ``text`` takes in a fixed-width font."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut the middle out of ``text`` so that it fits in ``limit`` columns."""
+    if columns(text) <= limit:
+        return text
+    head, tail, room = 0, len(text), limit - 1
+    while True:
+        from_head = head <= len(text) - tail
+        width = columns(text[head] if from_head else text[tail - 1])
+        if width > room:
+            return f"{text[:head]}…{text[tail:]}"
+        room -= width
+        head, tail = (head + 1, tail) if from_head else (head, tail - 1)
+
+
+def label(raw: str, limit: int) -> str:
+    """A hostile name as the content of an HTML-like label, never empty."""
+    return armour(shorten(display(raw), limit)) or "(no name)"
+
+
+def tooltip(raw: str) -> str:
+    """A hostile text in full, for a quoted attribute."""
+    return armour(display(raw))
+
+
+def link(url: str) -> str:
+    """An address of this site for a quoted attribute; any other address gives ``""``.
+
+    The pages build their links themselves, so a scheme or a host in one is a mistake or an attack.
+    """
+    if not _SAFE_URL.match(url):
+        return ""
+    return armour(quote(url, safe="/?#[]@!$&'()*+,;=:%~", errors="surrogateescape"))
+
+
+def attributes(values: Mapping[str, str]) -> str:
+    """An attribute list of DOT; empty values are left out, HTML-like labels go as they are.
+
+    Values must be armoured or made here: no quote and no backslash may be left in them.
+    """
+    parts = [
+        f"{name}={value}" if name == "label" and value.startswith("<") else f'{name}="{value}"'
+        for name, value in values.items()
+        if value
+    ]
+    return f" [{' '.join(parts)}]" if parts else ""
