@@ -1,0 +1,91 @@
+"""qemu-img, one function a verb: argv lists in, parsed answers and typed failures out.
+
+Every image is named by its absolute path with its format given, so that neither a name nor content
+can make the tool probe or take the name for a protocol (QEMU, docs/tools/qemu-img.rst).
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from chains.qemu.command import CommandError, Limits, Result, run
+
+OLDEST = (5, 1)  # `-F` beside `-b` is asked for since then; `rebase` reads a shared chain once since 4.1
+_PERCENT = re.compile(rb"\((\d{1,3}\.\d\d)/100%\)")
+
+
+def backing_name(name: str) -> str:
+    """A relative backing name as qemu reads it: one with a colon would be taken for a protocol."""
+    return f"./{name}" if ":" in name.split("/", 1)[0] else name
+
+
+def convert(source: str, source_format: str, target: str, target_format: str,
+            options: Sequence[str] = ()) -> list[str]:  # fmt: skip
+    """Copy what a guest reads through `source` into a new image without a backing file."""
+    extra = ["-o", ",".join(options)] if options else []
+    return ["qemu-img", "convert", "-p", "-f", source_format, "-O", target_format, *extra,
+            source, target]  # fmt: skip
+
+
+def create_overlay(target: str, backing: str, backing_format: str,
+                   options: Sequence[str] = ()) -> list[str]:  # fmt: skip
+    """A new, empty qcow2 overlay of `backing`."""
+    extra = ["-o", ",".join(options)] if options else []
+    return ["qemu-img", "create", "-q", "-f", "qcow2", *extra,
+            "-b", backing, "-F", backing_format, target]  # fmt: skip
+
+
+def rebase(target: str, backing: str, backing_format: str, *, unsafe: bool) -> list[str]:
+    """Put `target` over `backing`; `unsafe` rewrites the name only, else content is kept by copying."""
+    return ["qemu-img", "rebase", *(["-u"] if unsafe else ["-p"]), "-f", "qcow2",
+            "-b", backing, "-F", backing_format, target]  # fmt: skip
+
+
+def compare(first: str, first_format: str, second: str, second_format: str) -> list[str]:
+    """Read both images through their whole chains and compare every byte and the sizes."""
+    return ["qemu-img", "compare", "-p", "-s", "-f", first_format, "-F", second_format,
+            first, second]  # fmt: skip
+
+
+async def map_json(path: str, image_format: str, *, cwd: str, timeout: float = 60.0,  # noqa: ASYNC109
+                   output_cap: int = 256 * 1024**2) -> list[dict[str, Any]]:  # fmt: skip
+    """`qemu-img map --output=json` of a whole chain; raises CommandError."""
+    argv = ["qemu-img", "map", "-U", "--output=json", "-f", image_format, path]
+    result = checked(await run(argv, cwd=cwd, timeout=timeout, output_cap=output_cap))
+    entries: list[dict[str, Any]] = json.loads(result.stdout)
+    return entries
+
+
+async def version() -> tuple[int, int]:
+    """(major, minor) of the installed qemu-img; raises CommandError when there is none."""
+    result = await run(["qemu-img", "--version"], cwd="/", timeout=10, limits=Limits())
+    found = re.search(rb"version (\d+)\.(\d+)", result.stdout)
+    if result.returncode != 0 or found is None:
+        raise CommandError("qemu-img does not tell its version; reinstall qemu-utils")
+    return int(found[1]), int(found[2])
+
+
+def percent(output: bytes) -> float | None:
+    """The last progress mark `(12.34/100%)` in a piece of output, 0 to 100."""
+    marks = _PERCENT.findall(output)
+    return min(float(marks[-1]), 100.0) if marks else None
+
+
+def checked(result: Result) -> Result:
+    """The result, when it is a success; raises CommandError with what the tool said."""
+    if result.returncode == 0:
+        return result
+    verb = " ".join(result.argv[:2])
+    if result.returncode < 0:
+        text = f"{verb} was ended by signal {-result.returncode}"
+    else:
+        text = f"{verb} failed (exit code {result.returncode})"
+    said = result.warnings
+    if "lock" in said and "Is another process using" in said:
+        text += ": the image is in use by another process; shut its VM down and try again"
+    elif "No space left" in said:
+        text += ": the storage domain is full; free some space and try again"
+    elif said:
+        text += f": {said.splitlines()[-1].removeprefix('qemu-img: ')}"
+    raise CommandError(text, returncode=result.returncode, stderr=said)
