@@ -31,43 +31,48 @@ def draw_cell(into: ET.Element, source: ET.Element, cell: re.Match[str], prefix:
     points = [p.split(",") for p in source[0].get("points", "").split()]
     xs, ys = [float(p[0]) for p in points], [float(p[1]) for p in points]
     left, top, width, height = min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
-    colour = cell["colour"]
-    kind = colour_class(int(colour)) if colour != "x" else "dg-nobody"
-    into.set("class", f"dg-cell {kind}")
+    colour = -1 if cell["colour"] == "x" else int(cell["colour"])
+    answered, held = (_part(int(cell[name]), height) for name in ("answered", "held"))
+    kind = "dg-nobody" if colour < 0 else colour_class(colour)
+    into.set("class", f"dg-cell {kind}" if held or colour < 0 else f"dg-cell {kind} dg-empty")
     into.set("data-block", cell["block"])
     _rect(into, "dg-slot", left, top, width, height)
-    answered, held = (_part(int(cell[name]), height) for name in ("answered", "held"))
-    if held > answered:
-        _rect(into, "dg-held", left, top + height - held, width, held - answered)
+    solid = (left, top + height - answered, width, answered)
+    hidden = (left, top + height - held, width, held - answered)
     if answered:
-        _rect(into, "dg-answer", left, top + height - answered, width, answered)
-    if colour != "x" and (pattern := PATTERNS[int(colour) // len(PALETTE) % len(PATTERNS)]):
-        shape = _rect(into, "dg-pattern", left, top + height - answered, width, answered)
-        shape.set("fill", f"url(#{prefix}{pattern})")
+        _rect(into, "dg-answer", *solid)
+        if pattern := _pattern_of(colour):
+            _rect(into, "dg-over", *solid).set("fill", f"url(#{prefix}{pattern})")
     if held > answered:
-        shape = _rect(into, "dg-hatch", left, top + height - held, width, held - answered)
-        shape.set("fill", f"url(#{prefix}hatch)")
-    _rect(into, "dg-frame", left, top, width, height).set("fill", "none")
+        _rect(into, "dg-held", *hidden)
+        name = f"{prefix}hatch-{colour % len(PALETTE)}"
+        _rect(into, "dg-over", *hidden).set("fill", f"url(#{name})")
+    _rect(into, "dg-frame", left, top, width, height)
 
 
 def defs(prefix: str) -> ET.Element:
     """The patterns that the cells of one drawing are filled with."""
     result = ET.Element("defs")
-    hatch = _pattern(result, f"{prefix}hatch", "5")
-    ET.SubElement(hatch, "path", {"class": "dg-hatch-line", "d": "M-1,1L1,-1M0,5L5,0M4,6L6,4"})
-    stripes = _pattern(result, f"{prefix}stripes", "6")
-    ET.SubElement(stripes, "path", {"class": "dg-pattern-line", "d": "M0,1.5L6,1.5M0,4.5L6,4.5"})
+    for hue in range(len(PALETTE)):
+        # A pattern takes its colour from where it stands, not from where it is used.
+        hatch = _pattern(result, f"{prefix}hatch-{hue}", "5")
+        hatch.set("class", colour_class(hue))
+        path = {"class": "dg-hatch-line", "d": "M-1,1L1,-1M0,5L5,0M4,6L6,4"}
+        ET.SubElement(hatch, "path", path)
+    stripes = _pattern(result, f"{prefix}stripes", "5")
+    ET.SubElement(stripes, "path", {"class": "dg-pattern-line", "d": "M0,2.5L5,2.5"})
     dots = _pattern(result, f"{prefix}dots", "5")
-    ET.SubElement(dots, "circle", {"class": "dg-pattern-dot", "cx": "2.5", "cy": "2.5", "r": "1"})
+    ET.SubElement(dots, "circle", {"class": "dg-pattern-dot", "cx": "2.5", "cy": "2.5", "r": "1.1"})
     return result
 
 
+def _pattern_of(colour: int) -> str:
+    return PATTERNS[colour // len(PALETTE) % len(PATTERNS)] if colour >= 0 else ""
+
+
 def _pattern(into: ET.Element, name: str, size: str) -> ET.Element:
-    return ET.SubElement(
-        into,
-        "pattern",
-        {"id": name, "width": size, "height": size, "patternUnits": "userSpaceOnUse"},
-    )
+    values = {"id": name, "width": size, "height": size, "patternUnits": "userSpaceOnUse"}
+    return ET.SubElement(into, "pattern", values)
 
 
 def _rect(into: ET.Element, kind: str, *numbers: float) -> ET.Element:

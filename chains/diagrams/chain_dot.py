@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from chains.core.names import display
 from chains.diagrams.nodes import (
     GRAPH,
     check_key,
+    common_width,
     count,
     edge,
-    estimated_width,
     fold_detail,
     fold_node,
     volume_node,
 )
-from chains.diagrams.text import shorten
 from chains.diagrams.types import DrawnVolume, Mark
 
 _NAME_LIMIT = 40
@@ -31,8 +29,7 @@ def chain_dot(volumes: Sequence[DrawnVolume], *, fold_over: int = 24, unfold_url
     layers shows its top and its bottom, and every layer where a merge begins or ends; each run
     in between is one node that says how many it stands for, and links to ``unfold_url``.
     """
-    names = [shorten(display(volume.name), _NAME_LIMIT) for volume in volumes]
-    width = max(_NARROWEST, estimated_width(names) + 60)
+    width = common_width(volumes, name_limit=_NAME_LIMIT, narrowest=_NARROWEST)
     parts = ["digraph chain {\n", 'rankdir="TB" ranksep="0.3" nodesep="0.2"\n', GRAPH]
     drawn: list[tuple[str, Mark]] = []
     for run in runs(volumes, fold_over):

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from chains.core.names import display
 from chains.diagrams.nodes import (
     GRAPH,
     check_key,
+    common_width,
     count,
     edge,
-    estimated_width,
     fold_detail,
     fold_node,
     volume_node,
 )
-from chains.diagrams.text import shorten
 from chains.diagrams.trees import Fold, Forest, Tree, grow
 from chains.diagrams.types import DrawnVolume
 
 _NAME_LIMIT: Final = 24
 _NARROWEST: Final = 150
+_WIDEST: Final = 4
+"""Boxes side by side; a tree with more lies on its side, or it would never fit a page."""
 
 
 def forest_dots(
@@ -34,11 +34,13 @@ def forest_dots(
     """DOT of a storage domain, one graph a tree, for the page to wrap like words in a line.
 
     ``edges`` are pairs (key of the backing file, key of the overlay); one that names a key that is
-    not among the ``volumes`` is not drawn. Every arrow points from an overlay down to its backing
-    file. Overlays without overlays of their own become one "400 clones" node where a volume has
-    more than a dozen of them, and a long run of layers with one overlay each becomes one node.
-    Trees come largest first, and equals in the order of ``volumes``; what does not fit into
-    ``max_nodes`` nodes is counted in one last graph, a node that links to ``more_url``.
+    not among the ``volumes`` is not drawn. Every arrow points from an overlay to its backing file:
+    downwards, or in a broad tree, which lies on its side with its root at the left, to the left as
+    in "root ← … ← active". Overlays without overlays of their own become one "400 clones" node
+    where a volume has more than a dozen of them, and a long run of layers with one overlay each
+    becomes one node. Trees come largest first, and equals in the order of ``volumes``; what does
+    not fit into ``max_nodes`` nodes is counted in one last graph, a node that links to
+    ``more_url``.
     """
     for volume in volumes:
         check_key(volume.key)
@@ -50,9 +52,16 @@ def forest_dots(
 
 
 def _graph(tree: Tree) -> str:
-    names = [shorten(display(volume.name), _NAME_LIMIT) for volume in tree.volumes]
-    width = max(_NARROWEST, estimated_width(names) + 40)
-    parts = ["digraph tree {\n", 'rankdir="TB" ranksep="0.3" nodesep="0.15"\n', GRAPH]
+    width = common_width(tree.volumes, name_limit=_NAME_LIMIT, narrowest=_NARROWEST)
+    lying = tree.breadth > _WIDEST
+    shape = 'rankdir="RL" ranksep="0.6"' if lying else 'rankdir="TB" ranksep="0.38"'
+    ends = 'tailport="w" headport="e"' if lying else 'tailport="s" headport="n"'
+    parts = [
+        "digraph tree {\n",
+        f'{shape} nodesep="0.15" splines="line"\n',
+        GRAPH,
+        f"edge [{ends}]\n",
+    ]
     parts.extend(
         volume_node(volume, name_limit=_NAME_LIMIT, width=width) for volume in tree.volumes
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from chains.core.names import display
 from chains.core.units import binary
 from chains.diagrams.palette import (
     ARROW,
@@ -18,7 +19,7 @@ from chains.diagrams.palette import (
     SURFACE,
     WARNING,
 )
-from chains.diagrams.text import armour, attributes, columns, label, link, tooltip
+from chains.diagrams.text import armour, attributes, columns, label, link, shorten, tooltip
 from chains.diagrams.types import DrawnVolume, Mark
 
 NAME_SIZE: Final = 13
@@ -32,8 +33,8 @@ _RANKS: Final = ("", *_SEVERITIES)
 GRAPH: Final = (
     'graph [bgcolor="transparent" pad="0.06" fontname="Helvetica"]\n'
     f'node [shape="box" style="rounded,filled" fillcolor="{SURFACE}" color="{LINE}" '
-    f'fontname="Helvetica" fontcolor="{INK}" margin="0.1,0.06" height="0.3"]\n'
-    f'edge [color="{ARROW}" penwidth="1.1" arrowsize="0.6"]\n'
+    f'fontname="Helvetica" fontcolor="{INK}" margin="0.11,0.085" height="0.3"]\n'
+    f'edge [color="{ARROW}" penwidth="1.1" arrowsize="0.65"]\n'
 )
 
 
@@ -76,7 +77,7 @@ def fold_node(key: str, text: str, *, detail: str = "", url: str = "", width: in
 
 
 def edge(overlay: str, backing: str, mark: Mark = Mark.NONE) -> str:
-    """The statement of an arrow that points from an overlay down to its backing file."""
+    """The statement of an arrow that points from an overlay to its backing file."""
     return f"{overlay} -> {backing}{attributes({'class': _class('mark', mark.value)})}\n"
 
 
@@ -104,9 +105,14 @@ def fold_detail(volumes: Sequence[DrawnVolume]) -> str:
     return " · ".join(parts)
 
 
-def estimated_width(names: Iterable[str]) -> int:
-    """Points that the widest bold name takes, so that all boxes of a drawing get one width."""
-    return int(max((columns(name) for name in names), default=0) * NAME_SIZE * 0.62)
+def common_width(volumes: Iterable[DrawnVolume], *, name_limit: int, narrowest: int) -> int:
+    """A width in points that all boxes of a drawing can have; rather too wide than too narrow."""
+    widths = (
+        columns(shorten(display(volume.name), name_limit)) * NAME_SIZE * 0.68
+        + len(volume.mark.value or volume.role) * SMALL_SIZE * 0.62
+        for volume in volumes
+    )
+    return max(narrowest, int(max(widths, default=0)) + 24)
 
 
 def count(number: int, noun: str) -> str:
@@ -130,13 +136,14 @@ def _severity_rank(severity: str) -> int:
 
 
 def _name_row(name: str, right: str) -> str:
-    cell = f'<TD ALIGN="RIGHT">{_font(right, ROLE)}</TD>' if right else "<TD></TD>"
+    # The column in between keeps a long name off the word at the right.
+    cell = f'<TD WIDTH="14"></TD><TD ALIGN="RIGHT">{_font(right, ROLE) if right else ""}</TD>'
     bold = f'<FONT COLOR="{INK}" POINT-SIZE="{NAME_SIZE}"><B>{name}</B></FONT>'
     return f'<TR><TD ALIGN="LEFT">{bold}</TD>{cell}</TR>'
 
 
 def _row(text: str, colour: str, align: str = "LEFT") -> str:
-    return f'<TR><TD COLSPAN="2" ALIGN="{align}">{_font(text, colour)}</TD></TR>'
+    return f'<TR><TD COLSPAN="3" ALIGN="{align}">{_font(text, colour)}</TD></TR>'
 
 
 def _font(text: str, colour: str) -> str:

@@ -12,6 +12,7 @@ INK: Final = "#1b2430"
 MUTED: Final = "#5a6675"
 ROLE: Final = "#5a6676"
 SURFACE: Final = "#fdfdfe"
+FAINT: Final = "#b4bdca"
 LINE: Final = "#b4bdc9"
 ARROW: Final = "#6d7a8b"
 INFO: Final = "#2f6fb3"
@@ -22,6 +23,7 @@ TEXT_CLASSES: Final = {
     INK: "dg-ink",
     MUTED: "dg-muted",
     ROLE: "dg-muted dg-role",
+    FAINT: "dg-faint",
     INFO: "dg-info",
     WARNING: "dg-warning",
     CRITICAL: "dg-critical",

@@ -10,13 +10,24 @@ from chains.core.names import display
 from chains.core.units import binary
 from chains.diagrams.cells import cell_id
 from chains.diagrams.nodes import check_key, count
-from chains.diagrams.palette import ARROW, INK, MUTED, colour_class
+from chains.diagrams.palette import ARROW, FAINT, INK, MUTED, colour_class
 from chains.diagrams.rows import DrawnRow, fold_rows
-from chains.diagrams.text import NONE, armour, attributes, label, link, tooltip
+from chains.diagrams.text import (
+    NONE,
+    armour,
+    attributes,
+    columns,
+    label,
+    link,
+    shorten,
+    tooltip,
+)
 from chains.diagrams.types import ReadsPicture, ReadsRow
 
-_LABEL_WIDTH: Final = 230
-_NAME_LIMIT: Final = 30
+_NAME_LIMIT: Final = 36
+_NAME_SIZE: Final = 12
+_NARROWEST: Final = 60
+_NARROWEST_FOLDED: Final = 200
 _CELL_WIDTH: Final = 27
 _CELL_HEIGHT: Final = 20
 _GUEST: Final = "_guest"
@@ -24,7 +35,7 @@ _GUEST: Final = "_guest"
 _GRAPH: Final = (
     'rankdir="TB" splines="line" outputorder="nodesfirst" ranksep="0.22" nodesep="0.1" '
     'bgcolor="transparent" pad="0.06"\n'
-    'node [shape="plain" fontname="Helvetica" fontsize="12"]\n'
+    f'node [shape="plain" fontname="Helvetica" fontsize="{_NAME_SIZE}"]\n'
     f'edge [color="{ARROW}" arrowsize="0.5" penwidth="1.1" tailclip="false"]\n'
 )
 
@@ -41,8 +52,9 @@ def reads_dot(view: ReadsPicture) -> str:
     for row in view.rows:
         check_key(row.key)
     rows = fold_rows(view.rows, view.max_rows)
-    parts = ["digraph reads {\n", _GRAPH, _guest(view)]
-    parts.extend(_row(view, row) for row in rows)
+    width = _label_width(view, rows)
+    parts = ["digraph reads {\n", _GRAPH, _guest(view, width)]
+    parts.extend(_row(view, row, width) for row in rows)
     keys = [_GUEST, *(row.key for row in rows)]
     # One heavy edge a rank keeps all tables in one column, even where no read goes.
     parts.extend(
@@ -54,7 +66,15 @@ def reads_dot(view: ReadsPicture) -> str:
     return "".join([*parts, "}\n"])
 
 
-def _guest(view: ReadsPicture) -> str:
+def _label_width(view: ReadsPicture, rows: Sequence[DrawnRow]) -> int:
+    """One width in points for all the labels at the left."""
+    names = (shorten(display(view.rows[row.first].name), _NAME_LIMIT) for row in rows)
+    widest = max((columns(name) for name in names), default=0) * _NAME_SIZE * 0.62
+    folded = any(len(row.layers) > 1 for row in rows)
+    return max(_NARROWEST, int(widest), _NARROWEST_FOLDED if folded else 0) + 14
+
+
+def _guest(view: ReadsPicture, width: int) -> str:
     blocks = len(view.starts)
     cells = []
     for i, (start, length, owner) in enumerate(
@@ -65,7 +85,7 @@ def _guest(view: ReadsPicture) -> str:
         full = 1.0 if owner >= 0 else 0.0
         name = cell_id("guest", i, owner, full, full)
         cells.append(_cell(i, name, armour(text), link(view.block_urls[i])))
-    head = _name_cell(f'<FONT COLOR="{INK}"><B>guest</B></FONT>', "What the guest reads", "")
+    head = _name_cell(f'<FONT COLOR="{INK}"><B>guest</B></FONT>', "What the guest reads", "", width)
     scale = _scale(view) if blocks else ""
     return _node(_GUEST, f"{scale}<TR>{head}{''.join(cells)}</TR>", "dg-guest")
 
@@ -88,13 +108,13 @@ def _scale(view: ReadsPicture) -> str:
     return f'<TR><TD BORDER="0"></TD>{cells}</TR>'
 
 
-def _row(view: ReadsPicture, row: DrawnRow) -> str:
+def _row(view: ReadsPicture, row: DrawnRow, width: int) -> str:
     if len(row.layers) > 1:
-        return _folded_row(view, row)
+        return _folded_row(view, row, width)
     layer = view.rows[row.first]
     cells = "".join(_block(layer, row.first, i) for i in range(len(view.starts)))
     text = f'<FONT COLOR="{INK}">{label(layer.name, _NAME_LIMIT)}</FONT>'
-    head = _name_cell(text, tooltip(layer.path or layer.name), link(layer.url))
+    head = _name_cell(text, tooltip(layer.path or layer.name), link(layer.url), width)
     return _node(row.key, f"<TR>{head}{cells}</TR>", f"dg-row {colour_class(row.first)}")
 
 
@@ -105,35 +125,40 @@ def _block(layer: ReadsRow, index: int, block: int) -> str:
     return _cell(block, name, tooltip(detail), "")
 
 
-def _folded_row(view: ReadsPicture, row: DrawnRow) -> str:
+def _folded_row(view: ReadsPicture, row: DrawnRow, width: int) -> str:
     layers = count(len(row.layers), "layer")
     some = sum(1 for owner in view.owner if owner in row.layers)
     what = f"answer {count(some, 'block')}" if some else "answer nothing here"
     text = f'<FONT COLOR="{MUTED}" POINT-SIZE="11">… {layers} {what}</FONT>'
-    head = _name_cell(text, f"{layers} that {what}", "")
+    head = _name_cell(text, f"{layers} that {what}", "", width)
     cells = "".join(
-        f'<TD PORT="b{i}" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{_CELL_WIDTH}" HEIGHT="12"></TD>'
+        f'<TD PORT="b{i}" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{_CELL_WIDTH}" HEIGHT="14">'
+        f'<FONT COLOR="{FAINT}" POINT-SIZE="11">⋮</FONT></TD>'
         for i in range(len(view.starts))
     )
     return _node(row.key, f"<TR>{head}{cells}</TR>", "dg-rows-folded")
 
 
 def _arrow(rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
-    """The hops of one read: through every row asked in vain, to the one that answers."""
+    """The hops of one read: a dot in every row asked in vain, a head at the one that answers."""
     if owner < 0:
         return []
     hops = []
-    upper = f"{_GUEST}:b{block}:s"
-    classes = f"dg-read {colour_class(owner)}"
+    upper, tail = f"{_GUEST}:b{block}:s", "none"
     for row in rows:
-        here = f"{row.key}:b{block}"
-        if owner in row.layers:
-            values = {"class": classes}
-            hops.append(f"{upper} -> {here}:n{attributes(values)}\n")
+        answers = owner in row.layers
+        values = {
+            "class": f"dg-read {colour_class(owner)}",
+            "dir": "both",
+            "arrowtail": tail,
+            "arrowhead": "normal" if answers else "none",
+            "headclip": "" if answers else "false",
+        }
+        lower = f"{row.key}:b{block}"
+        hops.append(f"{upper} -> {lower}:{'n' if answers else 'c'}{attributes(values)}\n")
+        if answers:
             break
-        values = {"class": classes, "arrowhead": "none", "headclip": "false"}
-        hops.append(f"{upper} -> {here}:c{attributes(values)}\n")
-        upper = f"{here}:c"
+        upper, tail = f"{lower}:c", "dot"
     return hops
 
 
@@ -143,9 +168,9 @@ def _node(key: str, rows: str, classes: str) -> str:
     return f"{key}{attributes(values)}\n"
 
 
-def _name_cell(text: str, title: str, url: str) -> str:
+def _name_cell(text: str, title: str, url: str, width: int) -> str:
     return (
-        f'<TD PORT="name" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{_LABEL_WIDTH}" '
+        f'<TD PORT="name" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{width}" '
         f'HEIGHT="{_CELL_HEIGHT}" ALIGN="LEFT" TITLE="{title}" HREF="{url or NONE}">{text}</TD>'
     )
 

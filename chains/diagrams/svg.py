@@ -127,6 +127,10 @@ class _Rebuilder:
                 kept["class"] += " dg-name"
                 kept["font-weight"] = "600"
             ET.SubElement(into, "text", kept).text = bare(source.text or "")
+        elif tag == "path" and "dg-read" in into.get("class", ""):
+            # What lets an arrow be seen on a block of its own colour.
+            ET.SubElement(into, "path", {"class": "dg-halo", "d": kept["d"], "fill": "none"})
+            ET.SubElement(into, "path", kept)
         elif tag == "path" and kept.get("fill") == SURFACE:
             box = _box(kept)
             self.right = float(box["x"]) + float(box["width"])

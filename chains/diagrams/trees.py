@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -31,6 +31,8 @@ class Tree:
     volumes: list[DrawnVolume] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
     arrows: list[tuple[str, str]] = field(default_factory=list)
+    breadth: int = 1
+    """How many nodes its fullest level has."""
 
 
 @dataclass(frozen=True)
@@ -142,4 +144,13 @@ def _tree(links: _Links, keys: Sequence[str], folds: Sequence[Fold], room: int) 
         if upper != lower and upper in kept and lower in kept:
             arrows[upper, lower] = None
     tree.arrows = list(arrows)
+    tree.breadth = _breadth(tree.arrows)
     return tree, len(tree.volumes) + sum(len(fold.volumes) for fold in tree.folds)
+
+
+def _breadth(arrows: Sequence[tuple[str, str]]) -> int:
+    """The fullest level of a tree whose arrows come root first."""
+    depth: dict[str, int] = {}
+    for upper, lower in arrows:
+        depth[upper] = depth.setdefault(lower, 0) + 1
+    return max(Counter(depth.values()).values(), default=1)
