@@ -51,6 +51,7 @@ class Volume(models.Model):
     features = models.JSONField(default=list, help_text="what a new volume would not carry")
     fingerprint = models.TextField()
     modified = models.DateTimeField()
+    in_use = models.BooleanField(default=False, help_text="open in another process at the last scan")
 
     class Meta:
         ordering = ["id"]

@@ -1,0 +1,105 @@
+"""Reading the inventory: everything that pages, API and sockets show of it."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Q, QuerySet
+from django.utils import timezone
+
+from chains.models import Disk, Finding, Scan, ScanState, StorageDomain, Volume, WorkerHost
+
+WORKER_SILENCE = timedelta(seconds=20)
+MAX_LAYERS = 1100
+
+_DOWN = """
+WITH RECURSIVE chain(id, backing_id, level) AS (
+    SELECT id, backing_id, 0 FROM chains_volume WHERE id = %s
+  UNION ALL
+    SELECT v.id, v.backing_id, c.level + 1
+    FROM chains_volume v JOIN chain c ON v.id = c.backing_id WHERE c.level < %s
+) CYCLE id SET looped USING path
+SELECT v.*, c.level FROM chains_volume v JOIN chain c ON c.id = v.id WHERE NOT c.looped ORDER BY c.level
+"""
+_UP = """
+WITH RECURSIVE family(id) AS (
+    SELECT id FROM chains_volume WHERE id = %s
+  UNION
+    SELECT v.id FROM chains_volume v JOIN family f ON v.backing_id = f.id
+)
+SELECT v.* FROM chains_volume v JOIN family f ON f.id = v.id ORDER BY v.id
+"""
+
+
+def domains() -> QuerySet[StorageDomain]:
+    """All domains with the figures of their row."""
+    return StorageDomain.objects.select_related("last_scan").annotate(
+        disk_count=Count("disks", distinct=True),
+        volume_count=Count("volumes", distinct=True),
+        deepest=Max("disks__layers"),
+        critical_count=Count("findings", filter=Q(findings__severity="critical"), distinct=True),
+        warning_count=Count("findings", filter=Q(findings__severity="warning"), distinct=True),
+    )
+
+
+DISK_ORDERS = {"name", "virtual_size", "on_disk", "layers", "oldest_snapshot", "findings"}
+
+
+def disks(domain: StorageDomain, query: str = "", sort: str = "name") -> QuerySet[Disk]:
+    """The disks of a domain, searched by name, sorted by a column of DISK_ORDERS (with - for descending)."""
+    found = Disk.objects.filter(domain=domain).select_related("active")
+    if query:
+        found = found.filter(name__icontains=query)
+    column = sort.removeprefix("-")
+    if column not in DISK_ORDERS:
+        sort = "name"
+    return found.order_by(sort, "name", "id")
+
+
+def chain_of(volume: Volume) -> list[Volume]:
+    """The volume and everything below it, top first; a loop is cut where it closes."""
+    return list(Volume.objects.raw(_DOWN, [volume.pk, MAX_LAYERS]))
+
+
+def family_of(volume: Volume) -> list[Volume]:
+    """All volumes that share a root with this one."""
+    chain = chain_of(volume)
+    return list(Volume.objects.raw(_UP, [chain[-1].pk]))
+
+
+def findings_of(volumes: Sequence[Volume]) -> QuerySet[Finding]:
+    """What is wrong with these volumes, worst first."""
+    return Finding.objects.filter(volume__in=volumes).order_by("severity", "id")
+
+
+def worker_alive(storage_host: str) -> bool:
+    """Whether a worker of this host has spoken lately."""
+    since = timezone.now() - WORKER_SILENCE
+    return WorkerHost.objects.filter(storage_host=storage_host, alive_at__gte=since).exists()
+
+
+def silent_hosts() -> list[str]:
+    """Storage hosts that a domain names and no live worker serves."""
+    since = timezone.now() - WORKER_SILENCE
+    alive = set(WorkerHost.objects.filter(alive_at__gte=since).values_list("storage_host", flat=True))
+    named = StorageDomain.objects.values_list("storage_host", flat=True).distinct()
+    return sorted(set(named) - alive)
+
+
+def scan_brief(scan: Scan) -> dict[str, Any]:
+    """A scan as the activity message carries it."""
+    what = "Scan of" if scan.kind == "domain" else "Block map of"
+    subject = scan.disk.name if scan.disk else scan.domain.name
+    page = f"/disks/{scan.disk_id}/" if scan.disk_id else f"/domains/{scan.domain_id}/"
+    return {
+        "kind": "scan" if scan.kind == "domain" else "blocks", "id": scan.pk, "state": scan.state,
+        "percent": round(100.0 * scan.done / scan.total, 1) if scan.total else 0.0,
+        "domain": scan.domain_id, "disk": scan.disk_id, "title": f"{what} {subject}",
+        "url": page, "message": scan.message,
+        "finished": scan.state in {ScanState.SUCCEEDED, ScanState.FAILED},
+    }  # fmt: skip
+
+
+def scans(limit: int = 100) -> QuerySet[Scan]:
+    """The newest scans, with whom and what they are about."""
+    return Scan.objects.select_related("domain", "disk", "requested_by").order_by("-id")[:limit]
