@@ -45,14 +45,15 @@ def forest_dots(
     for volume in volumes:
         check_key(volume.key)
     forest = grow(volumes, edges, max_nodes)
-    sources = [_graph(tree) for tree in forest.trees]
+    drawn = [volume for tree in forest.trees for volume in tree.volumes]
+    width = common_width(drawn, name_limit=_NAME_LIMIT, narrowest=_NARROWEST)
+    sources = [_graph(tree, width) for tree in forest.trees]
     if forest.left_out:
         sources.append(_more(forest, more_url))
     return sources
 
 
-def _graph(tree: Tree) -> str:
-    width = common_width(tree.volumes, name_limit=_NAME_LIMIT, narrowest=_NARROWEST)
+def _graph(tree: Tree, width: int) -> str:
     lying = tree.breadth > _WIDEST
     shape = 'rankdir="RL" ranksep="0.6"' if lying else 'rankdir="TB" ranksep="0.38"'
     ends = 'tailport="w" headport="e"' if lying else 'tailport="s" headport="n"'

@@ -19,7 +19,7 @@ from chains.diagrams.palette import (
     SURFACE,
     WARNING,
 )
-from chains.diagrams.text import armour, attributes, columns, label, link, shorten, tooltip
+from chains.diagrams.text import armour, attributes, columns, label, link, shorten, whole
 from chains.diagrams.types import DrawnVolume, Mark
 
 NAME_SIZE: Final = 13
@@ -42,7 +42,7 @@ def volume_node(volume: DrawnVolume, *, name_limit: int, width: int) -> str:
     """The statement of one volume: its name in bold, then its format and sizes, then its note."""
     check_key(volume.key)
     right = volume.mark.value or volume.role
-    rows = [_name_row(label(volume.name, name_limit), armour(right))]
+    rows = [_name_row(label(volume.name, name_limit), whole(right))]
     rows.append(_row(_facts(volume), MUTED))
     if text := _note(volume):
         rows.append(_row(text, _SEVERITIES.get(volume.severity, ("", MUTED))[1]))
@@ -52,7 +52,7 @@ def volume_node(volume: DrawnVolume, *, name_limit: int, width: int) -> str:
         "id": volume.key,
         "class": " ".join(filter(None, classes)),
         "label": table(rows, width),
-        "tooltip": tooltip(volume.path or volume.name),
+        "tooltip": whole(volume.path or volume.name),
         "URL": link(volume.url),
     }
     return f"{volume.key}{attributes(values)}\n"
@@ -151,7 +151,7 @@ def _font(text: str, colour: str) -> str:
 
 
 def _facts(volume: DrawnVolume) -> str:
-    parts = [armour(volume.format) or "format unknown"]
+    parts = [whole(volume.format) or "format unknown"]
     if volume.virtual_size is not None:
         parts.append(binary(volume.virtual_size))
     if volume.on_disk is not None:

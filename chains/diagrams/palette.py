@@ -31,14 +31,14 @@ TEXT_CLASSES: Final = {
 """From the colour of a text in DOT to its class in the SVG."""
 
 PALETTE: Final = (
-    "#3b78b4",
-    "#e0922f",
-    "#2f9e8f",
-    "#a3447a",
-    "#74b3e3",
-    "#8c8a2a",
-    "#d9717d",
-    "#4b4a9c",
+    "#2f7fc4",
+    "#cf8f2e",
+    "#5cc9b0",
+    "#7d3b70",
+    "#a3b4dd",
+    "#4d5a22",
+    "#c65b76",
+    "#4b3fb0",
 )
 """The hues of the layers, in the light theme; neighbours differ for colour-blind eyes too."""
 

@@ -20,7 +20,7 @@ from chains.diagrams.text import (
     label,
     link,
     shorten,
-    tooltip,
+    whole,
 )
 from chains.diagrams.types import ReadsPicture, ReadsRow
 
@@ -69,7 +69,7 @@ def reads_dot(view: ReadsPicture) -> str:
 def _label_width(view: ReadsPicture, rows: Sequence[DrawnRow]) -> int:
     """One width in points for all the labels at the left."""
     names = (shorten(display(view.rows[row.first].name), _NAME_LIMIT) for row in rows)
-    widest = max((columns(name) for name in names), default=0) * _NAME_SIZE * 0.62
+    widest = max((columns(name) for name in names), default=0) * _NAME_SIZE * 0.6
     folded = any(len(row.layers) > 1 for row in rows)
     return max(_NARROWEST, int(widest), _NARROWEST_FOLDED if folded else 0) + 14
 
@@ -114,7 +114,7 @@ def _row(view: ReadsPicture, row: DrawnRow, width: int) -> str:
     layer = view.rows[row.first]
     cells = "".join(_block(layer, row.first, i) for i in range(len(view.starts)))
     text = f'<FONT COLOR="{INK}">{label(layer.name, _NAME_LIMIT)}</FONT>'
-    head = _name_cell(text, tooltip(layer.path or layer.name), link(layer.url), width)
+    head = _name_cell(text, whole(layer.path or layer.name), link(layer.url), width)
     return _node(row.key, f"<TR>{head}{cells}</TR>", f"dg-row {colour_class(row.first)}")
 
 
@@ -122,7 +122,7 @@ def _block(layer: ReadsRow, index: int, block: int) -> str:
     answered, held = layer.answered[block], layer.held[block]
     name = cell_id(layer.key, block, index, answered, held)
     detail = layer.detail[block] if block < len(layer.detail) else ""
-    return _cell(block, name, tooltip(detail), "")
+    return _cell(block, name, whole(detail), "")
 
 
 def _folded_row(view: ReadsPicture, row: DrawnRow, width: int) -> str:

@@ -63,7 +63,8 @@ class _Rebuilder:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.cells = False
-        self.right = 0.0
+        self.box: dict[str, float] = {}
+        self.centred = False
 
     def run(self, source: ET.Element, target: ET.Element) -> None:
         graph = source.find(f"{{{SVG}}}g")
@@ -84,6 +85,7 @@ class _Rebuilder:
             key = source.get("id", "")
             group.set("id", self.prefix + key)
             group.set("data-key", key)
+        self.centred = classes == "dg-fold"
         self._children(source, group)
 
     def _children(self, source: ET.Element, into: ET.Element) -> None:
@@ -122,7 +124,11 @@ class _Rebuilder:
             kept["class"] = TEXT_CLASSES.get(kept.get("fill", ""), "dg-ink")
             if kept.get("fill") == ROLE:
                 # dot places text by the widths of its own font; an end needs no width.
-                kept |= {"x": f"{self.right - _INSET:g}", "text-anchor": "end"}
+                right = self.box["x"] + self.box["width"] - _INSET
+                kept |= {"x": f"{right:g}", "text-anchor": "end"}
+            elif self.centred:
+                middle = self.box["x"] + self.box["width"] / 2
+                kept |= {"x": f"{middle:g}", "text-anchor": "middle"}
             if kept.pop("font-weight", ""):
                 kept["class"] += " dg-name"
                 kept["font-weight"] = "600"
@@ -133,7 +139,7 @@ class _Rebuilder:
             ET.SubElement(into, "path", kept)
         elif tag == "path" and kept.get("fill") == SURFACE:
             box = _box(kept)
-            self.right = float(box["x"]) + float(box["width"])
+            self.box = {name: float(box[name]) for name in ("x", "width")}
             ET.SubElement(into, "rect", box)
         else:
             ET.SubElement(into, tag, kept)

@@ -73,8 +73,8 @@ def label(raw: str, limit: int) -> str:
     return armour(shorten(display(raw), limit)) or "(no name)"
 
 
-def tooltip(raw: str) -> str:
-    """A hostile text in full, for a quoted attribute."""
+def whole(raw: str) -> str:
+    """A hostile text in full."""
     return armour(display(raw))
 
 
