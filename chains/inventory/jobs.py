@@ -1,0 +1,18 @@
+"""Putting work into the queue of a storage host, in the caller's transaction."""
+
+from django.db import transaction
+from procrastinate.contrib.django import app
+from procrastinate.exceptions import AlreadyEnqueued
+
+SCAN = "chains.scan"
+MERGE = "chains.merge"
+
+
+def enqueue(task: str, storage_host: str, pk: int) -> None:
+    """Queue a task by its name, once: a second request while it waits is the same request."""
+    try:
+        # A savepoint: the unique violation would poison the caller's transaction.
+        with transaction.atomic():
+            app.configure_task(task, queue=storage_host, queueing_lock=f"{task}:{pk}").defer(pk=pk)
+    except AlreadyEnqueued:
+        pass

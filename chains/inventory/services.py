@@ -1,0 +1,141 @@
+"""Asking for scans and block maps, and carrying them out: the one way in for pages, API and commands."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from chains.core.errors import StrataError
+from chains.core.names import display
+from chains.core.progress import Throttle
+from chains.inventory import audit, blockmaps, news
+from chains.inventory.jobs import SCAN, enqueue
+from chains.inventory.scan import UnreachableError, scan_domain
+from chains.models import Disk, Scan, ScanKind, ScanState, StorageDomain, User
+from chains.permissions import Action, allows
+
+UNFINISHED = (ScanState.QUEUED, ScanState.RUNNING)
+SILENCE = timedelta(seconds=30)
+
+
+class NotAllowedError(StrataError):
+    """The person's role does not include what was asked."""
+
+
+def check(user: User | None, action: Action) -> None:
+    """Raises NotAllowedError; None is the command line, which owns the machine."""
+    if user is not None and not allows(user, action):
+        raise NotAllowedError(f"Your role ({user.get_role_display()}) may not {action.value}.")
+
+
+def add_domain(
+    name: str, path: str, kind: str, storage_host: str, *, read_only: bool = False,
+    user: User | None = None, origin: str = "command line",
+) -> StorageDomain:  # fmt: skip
+    """Register a storage domain; raises NotAllowedError, or StrataError when the name is taken."""
+    check(user, Action.MANAGE_DOMAINS)
+    if not name.strip() or "/" in name:
+        raise StrataError("A domain's name is some text without a slash.")
+    try:
+        with transaction.atomic():
+            domain = StorageDomain.objects.create(
+                name=name, path=path, path_text=display(path), kind=kind,
+                storage_host=storage_host, read_only=read_only,
+            )  # fmt: skip
+            audit.record(user, origin, "add domain", name, path=domain.path_text, read_only=read_only)
+    except IntegrityError:
+        raise StrataError(f"There is a domain named {name} already; choose another name.") from None
+    return domain
+
+
+def request_scan(domain: StorageDomain, user: User | None, origin: str, *, queue: bool = True) -> Scan:
+    """A scan of the domain: the one that waits or runs already, or a new one; raises NotAllowedError."""
+    check(user, Action.SCAN)
+    scan = _request(ScanKind.DOMAIN, domain, None, user, queue=queue)
+    audit.record(user, origin, "scan", domain.name, scan=scan.pk)
+    return scan
+
+
+def request_blocks(disk: Disk, user: User | None, *, queue: bool = True) -> Scan:
+    """A reading of the disk's block map, which changes nothing: whoever may look may ask."""
+    check(user, Action.VIEW)
+    return _request(ScanKind.BLOCKS, disk.domain, disk, user, queue=queue)
+
+
+def _request(
+    kind: ScanKind, domain: StorageDomain, disk: Disk | None, user: User | None, *, queue: bool
+) -> Scan:
+    unfinished = Scan.objects.filter(kind=kind, domain=domain, disk=disk, state__in=UNFINISHED)
+    try:
+        with transaction.atomic():
+            scan = Scan.objects.create(kind=kind, domain=domain, disk=disk, requested_by=user)
+            if queue:
+                enqueue(SCAN, domain.storage_host, scan.pk)
+            news.publish("scan", scan.pk, 0)
+    except IntegrityError:
+        found = unfinished.first()
+        return found if found is not None else _request(kind, domain, disk, user, queue=queue)
+    return scan
+
+
+def run_scan(pk: int) -> Scan:
+    """Carry a scan out; its failure is its state, never an exception."""
+    claimed = Scan.objects.filter(pk=pk, state=ScanState.QUEUED).update(
+        state=ScanState.RUNNING, started_at=timezone.now(), alive_at=timezone.now()
+    )
+    scan = Scan.objects.select_related("domain", "disk__active", "disk__domain").get(pk=pk)
+    if not claimed:
+        return scan
+    _step(scan)
+    try:
+        if scan.disk is not None:
+            blockmaps.read_disk(scan.disk)
+        else:
+            scan_domain(scan.domain, _reporter(scan))
+    except StrataError as error:
+        _end(scan, ScanState.FAILED, str(error))
+    except Exception:
+        _end(scan, ScanState.FAILED, "Strata met an error of its own; the worker's log has it.")
+        raise
+    else:
+        _end(scan, ScanState.SUCCEEDED, "")
+    scan.refresh_from_db()
+    return scan
+
+
+def _reporter(scan: Scan) -> Callable[[int, int], None]:
+    throttle = Throttle(5, time.monotonic)
+
+    def report(done: int, total: int) -> None:
+        if throttle.ready() or done == total:
+            _step(scan, done=done, total=total, alive_at=timezone.now())
+
+    return report
+
+
+def _step(scan: Scan, **values: object) -> None:
+    with transaction.atomic():
+        Scan.objects.filter(pk=scan.pk).update(seq=F("seq") + 1, **values)
+        scan.refresh_from_db(fields=["seq"])
+        news.publish("scan", scan.pk, scan.seq)
+
+
+def _end(scan: Scan, state: ScanState, message: str) -> None:
+    _step(scan, state=state, message=message, finished_at=timezone.now())
+    if scan.kind == ScanKind.DOMAIN and state == ScanState.SUCCEEDED:
+        StorageDomain.objects.filter(pk=scan.domain_id).update(last_scan=scan)
+
+
+def fail_silent_scans(storage_host: str) -> None:
+    """End the scans of workers that died: nothing was changed by them, so nothing is repaired."""
+    silent = Scan.objects.filter(
+        state=ScanState.RUNNING, domain__storage_host=storage_host, alive_at__lt=timezone.now() - SILENCE
+    )
+    for scan in silent:
+        _end(scan, ScanState.FAILED, "The worker that ran this went away; ask for it again.")
+
+
+__all__ = ["UnreachableError", "add_domain", "check", "request_blocks", "request_scan", "run_scan"]

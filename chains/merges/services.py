@@ -1,0 +1,141 @@
+"""Asking for a merge, cancelling it, going on with it: the one way in for pages, API and commands."""
+
+import hashlib
+import os
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from chains.core.errors import StrataError
+from chains.core.plans import CONVERT, Plan
+from chains.core.states import STEPS, UNFINISHED, MergeState
+from chains.inventory import audit, news, selectors
+from chains.inventory.jobs import MERGE, enqueue
+from chains.inventory.services import check
+from chains.merges.selectors import can_cancel
+from chains.merges.situation import plan_from_inventory
+from chains.models import Merge, MergeStep, User, Volume
+from chains.permissions import Action
+
+
+class RefusedError(StrataError):
+    """The merge is refused; `reasons` says why, one sentence each."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(" ".join(reasons))
+        self.reasons = reasons
+
+
+def family_key(volume: Volume) -> str:
+    """One key for all volumes that share a root with this one."""
+    root = selectors.chain_of(volume)[-1]
+    digest = hashlib.sha256(os.fsencode(root.path)).hexdigest()[:32]
+    return f"{root.domain_id}:{digest}"
+
+
+def request_merge(
+    base: Volume, top: Volume, user: User | None, origin: str, *,
+    confirmed: str | None = None, queue: bool = True,
+) -> Merge:  # fmt: skip
+    """Plan base…top and queue the merge; raises NotAllowedError, PlanError, RefusedError.
+
+    `confirmed` is the digest of the plan that the operator saw: another plan is not carried out.
+    """
+    check(user, Action.MERGE)
+    if base.domain_id != top.domain_id:
+        raise RefusedError(["base and top are in different storage domains."])
+    plan = plan_from_inventory(base, top)
+    if plan.refusals:
+        raise RefusedError([refusal.text for refusal in plan.refusals])
+    if confirmed is not None and confirmed != plan_digest(plan):
+        raise RefusedError(["The chain has changed since this plan was shown: look at the new plan."])
+    family = family_key(top)
+    disk = next((v.disk for v in _leaves_above(top) if hasattr(v, "disk")), None)
+    try:
+        with transaction.atomic():
+            merge = Merge.objects.create(
+                domain=top.domain, disk=disk, disk_name=disk.name if disk else top.path_text,
+                family=family, base_text=base.path_text, top_text=top.path_text, strategy=CONVERT,
+                plan=plan.to_json(), picture=picture(top), requested_by=user,
+                bytes_total=2 * (plan.bytes_to_copy or 0),
+            )  # fmt: skip
+            MergeStep.objects.bulk_create(
+                MergeStep(merge=merge, position=number, name=name.value)
+                for number, name in enumerate(STEPS)
+            )
+            audit.record(user, origin, "merge", str(merge), base=base.path_text, top=top.path_text,
+                         strategy=CONVERT, bytes=plan.bytes_to_copy)  # fmt: skip
+            if queue:
+                enqueue(MERGE, top.domain.storage_host, merge.pk)
+            news.publish("merge", merge.pk, 0)
+    except IntegrityError:
+        raise RefusedError([_holder(family)]) from None
+    return merge
+
+
+def _holder(family: str) -> str:
+    other = Merge.objects.filter(family=family, state__in=[s.value for s in UNFINISHED]).first()
+    if other is None:
+        return "Another merge held this chain a moment ago: plan again."
+    who = other.requested_by.get_username() if other.requested_by else "the command line"
+    return f"Merge {other.pk} of {other.base_text}…{other.top_text}, asked for by {who}, holds this chain: wait for its end."
+
+
+def _leaves_above(volume: Volume) -> list[Volume]:
+    """The active layers that read through this volume."""
+    found, queue = [], [volume]
+    while queue and len(found) < 100:
+        overlays = list(queue[0].overlays.all())
+        if not overlays:
+            found.append(queue[0])
+        queue = queue[1:] + overlays
+    return found
+
+
+def picture(top: Volume) -> list[dict[str, Any]]:
+    """The chain through `top` as it stands, active layer first: what the diagrams are drawn from."""
+    active = _leaves_above(top)[0]
+    return [
+        {
+            "path": os.fsencode(volume.path).hex(), "format": volume.format,
+            "virtual_size": volume.virtual_size, "on_disk": volume.on_disk,
+        }
+        for volume in selectors.chain_of(active)
+    ]  # fmt: skip
+
+
+def plan_digest(plan: Plan) -> str:
+    """What stands for a plan in a confirmation: its work, not the free space of the moment."""
+    facts = [plan.strategy, *plan.layers, plan.below or "", *plan.overlays, str(plan.bytes_to_copy)]
+    return hashlib.sha256(os.fsencode("\0".join(facts))).hexdigest()[:32]
+
+
+def cancel(merge: Merge, user: User | None, origin: str) -> None:
+    """Ask the worker to stop and take everything back; raises NotAllowedError, RefusedError."""
+    check(user, Action.MERGE)
+    with transaction.atomic():
+        row = Merge.objects.select_for_update().get(pk=merge.pk)
+        if not can_cancel(row, list(row.steps.all())):
+            raise RefusedError(["This merge can not be cancelled any more: its overlays are being switched, or it has ended."])
+        _change(row, cancel_requested=True)
+        audit.record(user, origin, "cancel merge", str(row))
+        enqueue(MERGE, row.domain.storage_host, row.pk)
+
+
+def resume(merge: Merge, user: User | None, origin: str) -> None:
+    """Go on with a merge that needs attention; raises NotAllowedError, RefusedError."""
+    check(user, Action.MERGE)
+    with transaction.atomic():
+        row = Merge.objects.select_for_update().get(pk=merge.pk)
+        if row.state != MergeState.ATTENTION:
+            raise RefusedError(["Only a merge that needs attention can be resumed."])
+        _change(row, state=MergeState.RUNNING.value, message="")
+        audit.record(user, origin, "resume merge", str(row))
+        enqueue(MERGE, row.domain.storage_host, row.pk)
+
+
+def _change(merge: Merge, **values: Any) -> None:
+    Merge.objects.filter(pk=merge.pk).update(seq=F("seq") + 1, **values)
+    merge.refresh_from_db()
+    news.publish("merge", merge.pk, merge.seq)
