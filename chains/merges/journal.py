@@ -1,0 +1,103 @@
+"""The journal of a merge: every write is committed with the news of it."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from chains.core.progress import Progress
+from chains.core.states import MergeState, StepState, may_go
+from chains.inventory import news
+from chains.models import Merge, MergeStep
+
+
+def load(pk: int) -> Merge:
+    """The merge with its domain; raises Merge.DoesNotExist."""
+    return Merge.objects.select_related("domain", "requested_by").get(pk=pk)
+
+
+def steps(pk: int) -> list[MergeStep]:
+    """The steps in their order."""
+    return list(MergeStep.objects.filter(merge_id=pk))
+
+
+def _touch(pk: int, **values: Any) -> None:
+    Merge.objects.filter(pk=pk).update(seq=F("seq") + 1, **values)
+    news.publish("merge", pk, Merge.objects.values_list("seq", flat=True).get(pk=pk))
+
+
+def set_state(pk: int, state: MergeState, message: str = "") -> None:
+    """Move the merge on; an illegal transition is a bug and raises ValueError."""
+    with transaction.atomic():
+        merge = Merge.objects.select_for_update().get(pk=pk)
+        if not may_go(MergeState(merge.state), state):
+            raise ValueError(f"merge {pk} can not go from {merge.state} to {state}")
+        values: dict[str, Any] = {"state": state.value, "message": message}
+        if state == MergeState.RUNNING and merge.started_at is None:
+            values["started_at"] = timezone.now()
+        if state in {MergeState.SUCCEEDED, MergeState.CANCELLED, MergeState.FAILED}:
+            values["finished_at"] = timezone.now()
+        if state == MergeState.SUCCEEDED:
+            values |= {"percent": 100.0, "bytes_done": merge.bytes_total}
+        if state != MergeState.RUNNING:
+            values |= {"seconds_left": None, "throughput": None}
+        _touch(pk, **values)
+
+
+def keep_plan(pk: int, plan: dict[str, Any], bytes_total: int) -> None:
+    """Keep what the preflight found: the plan as it is carried out, and the layers' fingerprints."""
+    with transaction.atomic():
+        _touch(pk, plan=plan, bytes_total=bytes_total)
+
+
+def begin(step: MergeStep) -> None:
+    """Record a step before it runs."""
+    with transaction.atomic():
+        MergeStep.objects.filter(pk=step.pk).update(
+            state=StepState.RUNNING.value, started_at=timezone.now(), finished_at=None, stderr=""
+        )
+        _touch(step.merge_id)
+
+
+def end(step: MergeStep, state: StepState) -> None:
+    """Record how a step ended."""
+    with transaction.atomic():
+        MergeStep.objects.filter(pk=step.pk).update(
+            state=state.value, finished_at=timezone.now() if state != StepState.WAITING else None
+        )
+        _touch(step.merge_id)
+
+
+def note_command(step: MergeStep, command: str) -> None:
+    """Add a command to the step's list, before it runs."""
+    with transaction.atomic():
+        row = MergeStep.objects.select_for_update().get(pk=step.pk)
+        lines = [line for line in row.command.split("\n") if line]
+        if command not in lines:
+            lines.append(command)
+        row.command = "\n".join(lines)
+        row.save(update_fields=["command"])
+        _touch(step.merge_id)
+
+
+def note_stderr(step: MergeStep, text: str) -> None:
+    """Keep the tail of what the tool said."""
+    with transaction.atomic():
+        MergeStep.objects.filter(pk=step.pk).update(stderr=text[-4000:])
+        _touch(step.merge_id)
+
+
+def report(pk: int, progress: Progress) -> bool:
+    """Write the bar; returns whether somebody asked to cancel."""
+    with transaction.atomic():
+        _touch(
+            pk, percent=progress.percent, bytes_done=progress.done,
+            throughput=progress.throughput, seconds_left=progress.seconds_left,
+        )  # fmt: skip
+    return cancel_requested(pk)
+
+
+def cancel_requested(pk: int) -> bool:
+    """Whether somebody asked to cancel."""
+    return Merge.objects.values_list("cancel_requested", flat=True).get(pk=pk)

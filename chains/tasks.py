@@ -1,0 +1,78 @@
+"""The tasks of the job queue: thin doors to the services. And the worker that runs them."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+
+from channels.db import database_sync_to_async
+from django.db import transaction
+from django.utils import timezone
+from procrastinate.contrib.django import app
+from procrastinate.jobs import Status
+
+from chains.inventory import services as inventory
+from chains.inventory.jobs import MERGE, SCAN
+from chains.merges import recovery, runner
+from chains.models import WorkerHost
+
+logger = logging.getLogger(__name__)
+BEAT_SECONDS = 3.0
+# Well below the 30 s after which a silent worker is taken for dead.
+DRAIN_SECONDS = 5.0
+
+
+@app.task(name=SCAN)
+async def scan(pk: int) -> None:
+    """Read a domain or a disk."""
+    await database_sync_to_async(inventory.run_scan)(pk)
+
+
+@app.task(name=MERGE)
+async def merge(pk: int) -> None:
+    """Carry a merge out, or go on with it."""
+    await runner.run(pk)
+
+
+def _beat(storage_host: str, process: str) -> None:
+    WorkerHost.objects.update_or_create(
+        process=process, defaults={"storage_host": storage_host, "alive_at": timezone.now()}
+    )
+    inventory.fail_silent_scans(storage_host)
+    recovery.requeue_orphans(storage_host)
+
+
+def _leave(process: str) -> None:
+    with transaction.atomic():
+        WorkerHost.objects.filter(process=process).delete()
+
+
+async def _keep_house(storage_host: str, process: str) -> None:
+    while True:
+        try:
+            await database_sync_to_async(_beat)(storage_host, process)
+            for job in await app.job_manager.get_stalled_jobs(queue=storage_host):
+                # The journal, not the dead job, says how to go on; see recovery.py.
+                await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+        except Exception:
+            logger.exception("the worker could not tell that it is alive")
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def work(storage_host: str, *, concurrency: int) -> None:
+    """Take the jobs of one storage host until a signal ends it."""
+    process = f"{socket.gethostname()}:{os.getpid()}"
+    house = asyncio.create_task(_keep_house(storage_host, process))
+    try:
+        await app.run_worker_async(
+            queues=[storage_host], name=process, concurrency=concurrency, delete_jobs="always",
+            fetch_job_polling_interval=1.0, abort_job_polling_interval=5.0,
+            shutdown_graceful_timeout=DRAIN_SECONDS,
+        )  # fmt: skip
+    finally:
+        house.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await house
+        with contextlib.suppress(Exception):
+            await database_sync_to_async(_leave)(process)
