@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from chains.core.names import display
 from chains.core.units import binary
 from chains.diagrams.palette import (
     ARROW,
@@ -19,7 +18,7 @@ from chains.diagrams.palette import (
     SURFACE,
     WARNING,
 )
-from chains.diagrams.text import armour, attributes, columns, label, link, shorten, whole
+from chains.diagrams.text import armour, attributes, columns, label, link, shorten, shown, whole
 from chains.diagrams.types import DrawnVolume, Mark
 
 NAME_SIZE: Final = 13
@@ -55,7 +54,7 @@ def volume_node(volume: DrawnVolume, *, name_limit: int, width: int) -> str:
         "tooltip": whole(volume.path or volume.name),
         "URL": link(volume.url),
     }
-    return f"{volume.key}{attributes(values)}\n"
+    return f'"{volume.key}"{attributes(values)}\n'
 
 
 def fold_node(key: str, text: str, *, detail: str = "", url: str = "", width: int = 0) -> str:
@@ -73,12 +72,13 @@ def fold_node(key: str, text: str, *, detail: str = "", url: str = "", width: in
         "tooltip": armour(f"{text} {detail}".strip()),
         "URL": link(url),
     }
-    return f"{key}{attributes(values)}\n"
+    return f'"{key}"{attributes(values)}\n'
 
 
 def edge(overlay: str, backing: str, mark: Mark = Mark.NONE) -> str:
     """The statement of an arrow that points from an overlay to its backing file."""
-    return f"{overlay} -> {backing}{attributes({'class': _class('mark', mark.value)})}\n"
+    values = {"class": _class("mark", mark.value)}
+    return f'"{overlay}" -> "{backing}"{attributes(values)}\n'
 
 
 def table(rows: Iterable[str], width: int) -> str:
@@ -108,7 +108,7 @@ def fold_detail(volumes: Sequence[DrawnVolume]) -> str:
 def common_width(volumes: Iterable[DrawnVolume], *, name_limit: int, narrowest: int) -> int:
     """A width in points that all boxes of a drawing can have; rather too wide than too narrow."""
     widths = (
-        columns(shorten(display(volume.name), name_limit)) * NAME_SIZE * 0.68
+        columns(shorten(shown(volume.name), name_limit)) * NAME_SIZE * 0.68
         + len(volume.mark.value or volume.role) * SMALL_SIZE * 0.62
         for volume in volumes
     )
@@ -121,7 +121,7 @@ def count(number: int, noun: str) -> str:
 
 
 def check_key(key: str) -> str:
-    """``key`` itself when it can be a bare id in DOT and in SVG."""
+    """``key`` itself when it needs no escape between quotes in DOT and in SVG."""
     if not _KEY.fullmatch(key):
         raise ValueError(f"A diagram's key has to be lower-case letters and digits, not {key!r}")
     return key

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from chains.core.names import display
 from chains.core.units import binary
 from chains.diagrams.cells import cell_id
 from chains.diagrams.nodes import check_key, count
@@ -20,6 +19,7 @@ from chains.diagrams.text import (
     label,
     link,
     shorten,
+    shown,
     whole,
 )
 from chains.diagrams.types import ReadsPicture, ReadsRow
@@ -58,7 +58,7 @@ def reads_dot(view: ReadsPicture) -> str:
     keys = [_GUEST, *(row.key for row in rows)]
     # One heavy edge a rank keeps all tables in one column, even where no read goes.
     parts.extend(
-        f'{upper}:name -> {lower}:name [style="invis" weight="1000"]\n'
+        f'"{upper}":name -> "{lower}":name [style="invis" weight="1000"]\n'
         for upper, lower in pairwise(keys)
     )
     for block, owner in enumerate(view.owner):
@@ -68,7 +68,7 @@ def reads_dot(view: ReadsPicture) -> str:
 
 def _label_width(view: ReadsPicture, rows: Sequence[DrawnRow]) -> int:
     """One width in points for all the labels at the left."""
-    names = (shorten(display(view.rows[row.first].name), _NAME_LIMIT) for row in rows)
+    names = (shorten(shown(view.rows[row.first].name), _NAME_LIMIT) for row in rows)
     widest = max((columns(name) for name in names), default=0) * _NAME_SIZE * 0.6
     folded = any(len(row.layers) > 1 for row in rows)
     return max(_NARROWEST, int(widest), _NARROWEST_FOLDED if folded else 0) + 14
@@ -80,7 +80,7 @@ def _guest(view: ReadsPicture, width: int) -> str:
     for i, (start, length, owner) in enumerate(
         zip(view.starts, view.lengths, view.owner, strict=True)
     ):
-        by = display(view.rows[owner].name) if owner >= 0 else "no layer: it reads as zeroes"
+        by = shown(view.rows[owner].name) if owner >= 0 else "no layer: it reads as zeroes"
         text = f"{binary(length)} at {binary(start)}, answered by {by}"
         full = 1.0 if owner >= 0 else 0.0
         name = cell_id("guest", i, owner, full, full)
@@ -144,7 +144,7 @@ def _arrow(rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
     if owner < 0:
         return []
     hops = []
-    upper, tail = f"{_GUEST}:b{block}:s", "none"
+    upper, tail = f'"{_GUEST}":b{block}:s', "none"
     for row in rows:
         answers = owner in row.layers
         values = {
@@ -154,7 +154,7 @@ def _arrow(rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
             "arrowhead": "normal" if answers else "none",
             "headclip": "" if answers else "false",
         }
-        lower = f"{row.key}:b{block}"
+        lower = f'"{row.key}":b{block}'
         hops.append(f"{upper} -> {lower}:{'n' if answers else 'c'}{attributes(values)}\n")
         if answers:
             break
@@ -165,13 +165,13 @@ def _arrow(rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
 def _node(key: str, rows: str, classes: str) -> str:
     head = '<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="2" CELLPADDING="0">'
     values = {"id": key, "class": classes, "label": f"<{head}{rows}</TABLE>>"}
-    return f"{key}{attributes(values)}\n"
+    return f'"{key}"{attributes(values)}\n'
 
 
 def _name_cell(text: str, title: str, url: str, width: int) -> str:
     return (
         f'<TD PORT="name" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{width}" '
-        f'HEIGHT="{_CELL_HEIGHT}" ALIGN="LEFT" TITLE="{title}" HREF="{url or NONE}">{text}</TD>'
+        f'HEIGHT="{_CELL_HEIGHT}" ALIGN="LEFT" TITLE="{title or NONE}" HREF="{url or NONE}">{text}</TD>'
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from chains.diagrams.cells import CELL_ID, defs, draw_cell
 from chains.diagrams.palette import ROLE, SURFACE, TEXT_CLASSES
-from chains.diagrams.text import NONE, bare
+from chains.diagrams.text import NONE, bare, shown
 
 SVG: Final = "http://www.w3.org/2000/svg"
 _XLINK: Final = "{http://www.w3.org/1999/xlink}"
@@ -45,7 +45,7 @@ def clean(document: bytes, *, title: str, prefix: str) -> str:
             "width": _number(width),
             "height": _number(height),
             "role": "img",
-            "aria-label": title,
+            "aria-label": shown(title),
         },
     )
     _Rebuilder(prefix).run(source, target)

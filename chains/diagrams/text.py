@@ -21,21 +21,25 @@ _BASE: Final = 0xF0000
 _SPECIAL: Final = "&<>\"'\\{}|"
 _SPACE: Final = chr(_BASE + ord(" "))
 
-_ARMOUR: Final[dict[int, str]] = {ord(c): chr(_BASE + ord(c)) for c in _SPECIAL}
-# Shown as escapes: the private code points themselves, since a name that holds one could pass for
-# the character that it stands for, and the two characters that XML can not hold at all.
-_ESCAPED: Final = (*range(_BASE, _BASE + 128), 0xFFFE, 0xFFFF)
-_IN: Final[dict[int, str]] = _ARMOUR | {
-    code: (f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}").translate(_ARMOUR)
-    for code in _ESCAPED
-}
+_IN: Final = {ord(c): _BASE + ord(c) for c in _SPECIAL}
 _OUT: Final = {_BASE + ord(c): c for c in (*_SPECIAL, " ")}
 
 NONE: Final = "-"
 """Stands for no link and no tooltip where graphviz insists on one."""
 
+# What ``display`` lets through and a drawing can not: the private code points themselves, since a
+# name that holds one could pass for the character behind it, and two that XML has no way to hold.
+_ESCAPED: Final = {code: f"\\U{code:08x}" for code in range(_BASE, _BASE + 128)} | {
+    0xFFFE: "\\ufffe",
+    0xFFFF: "\\uffff",
+}
 _EDGE_SPACE: Final = re.compile(r"^ | $|(?<= ) ")
 _SAFE_URL: Final = re.compile(r"(?:/(?![/\\])|[?#])")
+
+
+def shown(raw: str) -> str:
+    """A hostile text as people may see it in a drawing: ``display``, and what XML can not hold."""
+    return display(raw).translate(_ESCAPED)
 
 
 def armour(text: str) -> str:
@@ -70,12 +74,12 @@ def shorten(text: str, limit: int) -> str:
 
 def label(raw: str, limit: int) -> str:
     """A hostile name as the content of an HTML-like label, never empty."""
-    return armour(shorten(display(raw), limit)) or "(no name)"
+    return armour(shorten(shown(raw), limit)) or "(no name)"
 
 
 def whole(raw: str) -> str:
     """A hostile text in full."""
-    return armour(display(raw))
+    return armour(shown(raw))
 
 
 def link(url: str) -> str:
