@@ -80,8 +80,11 @@ def _guest(view: ReadsPicture, width: int) -> str:
     for i, (start, length, owner) in enumerate(
         zip(view.starts, view.lengths, view.owner, strict=True)
     ):
-        by = shown(view.rows[owner].name) if owner >= 0 else "no layer: it reads as zeroes"
-        text = f"{binary(length)} at {binary(start)}, answered by {by}"
+        text = f"{binary(length)} at {binary(start)}, "
+        if owner >= 0:
+            text += f"answered by {shown(view.rows[owner].name)}"
+        else:
+            text += "held by no layer: it reads as zeroes"
         full = 1.0 if owner >= 0 else 0.0
         name = cell_id("guest", i, owner, full, full)
         cells.append(_cell(i, name, armour(text), link(view.block_urls[i])))
