@@ -69,19 +69,10 @@ class Lease:
         """After the release: whether the server came to its end; not while others use it."""
         deadline = time.monotonic() + timeout
         while is_held(self._places.keeper_lock):
-            if time.monotonic() > deadline or self._used_by_others():
+            if time.monotonic() > deadline or _is_used(self._places):
                 return False
             time.sleep(0.05)
         return True
-
-    def _used_by_others(self) -> bool:
-        """Whether somebody else holds the server: the keeper would then never end."""
-        fd = open_lock(self._places.users_lock)
-        try:
-            # A keeper that ends holds the lock too, but exclusively.
-            return not try_lock(fd, fcntl.LOCK_EX) and try_lock(fd, fcntl.LOCK_SH)
-        finally:
-            os.close(fd)
 
     def __enter__(self) -> "Lease":
         return self
@@ -122,8 +113,13 @@ def destroy(var: Path) -> None:
     places = find_places(var)
     users, keeper = open_lock(places.users_lock), open_lock(places.keeper_lock)
     try:
-        # The keeper ends by itself unless somebody uses the server; only then nobody can come in.
-        if not (wait_lock(keeper, fcntl.LOCK_EX, 5) and wait_lock(users, fcntl.LOCK_EX, 1)):
+        # The keeper ends by itself unless the server is used. With both locks nobody comes in.
+        deadline = time.monotonic() + STOP_SECONDS
+        while not try_lock(keeper, fcntl.LOCK_EX) and not _is_used(places):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        if not (try_lock(keeper, fcntl.LOCK_EX) and try_lock(users, fcntl.LOCK_EX)):
             raise PostgresError(
                 f"the database in {places.home} is in use by another command: end that first"
             )
@@ -137,6 +133,16 @@ def destroy(var: Path) -> None:
     finally:
         os.close(users)
         os.close(keeper)
+
+
+def _is_used(places: Places) -> bool:
+    """Whether somebody holds the server: as long as that is so, its keeper does not end."""
+    fd = open_lock(places.users_lock)
+    try:
+        # A keeper that ends holds the lock too, but exclusively.
+        return not try_lock(fd, fcntl.LOCK_EX) and try_lock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
 
 
 def _start(places: Places, lease: Lease | None = None) -> None:

@@ -67,7 +67,15 @@ class Keeper:
 
     def run(self) -> None:
         """Until the last user has gone. Raises PostgresError when the server can not be started."""
-        binaries = find_binaries(self.places)
+        try:
+            self.serve(find_binaries(self.places))
+            cluster.clear_leftovers(self.places)
+        finally:
+            with suppress(OSError):
+                self.places.sockets.rmdir()
+
+    def serve(self, binaries: Path) -> None:
+        """Starts the server, again and again if it must be, until it is no longer needed."""
         cluster.make_cluster(self.places, binaries)
         cluster.check_version(self.places, binaries)
         while not self.unused():
@@ -79,9 +87,6 @@ class Keeper:
                 cluster.stop(process)
                 break
             self.pause(process.returncode, offset)
-        cluster.clear_leftovers(self.places)
-        with suppress(OSError):
-            self.places.sockets.rmdir()
 
     def watch(self, process: "subprocess.Popen[bytes]") -> None:
         """Returns when the server has died, or when it is no longer needed."""
