@@ -82,6 +82,13 @@ def _holder(family: str) -> str:
     return f"Merge {other.pk} of {other.base_text}…{other.top_text}, asked for by {who}, holds this chain: wait for its end."
 
 
+def holding(volume: Volume) -> Merge | None:
+    """The unfinished merge that holds this volume's family, if any."""
+    return Merge.objects.filter(
+        family=family_key(volume), state__in=[state.value for state in UNFINISHED]
+    ).first()
+
+
 def _leaves_above(volume: Volume) -> list[Volume]:
     """The active layers that read through this volume."""
     found, queue = [], [volume]

@@ -1,0 +1,152 @@
+"""From rows to diagrams: SVG text ready to stand in a page, cached by its content."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.cache import cache
+from django.urls import reverse
+from django.utils.safestring import SafeString, mark_safe
+
+from chains.core.plans import Plan
+from chains.diagrams.chain_dot import chain_dot
+from chains.diagrams.forest_dot import forest_dots
+from chains.diagrams.render import RenderError, digest, render_many
+from chains.diagrams.types import DrawnVolume, Mark
+from chains.models import Disk, Finding, Volume
+
+CACHE_SECONDS = 24 * 3600
+_RANK = {"": 0, "info": 1, "warning": 2, "critical": 3}
+
+
+def svg(source: str, title: str) -> SafeString:
+    """One diagram; when it can not be drawn, the reason stands in its place."""
+    return many([source], title)[0]
+
+
+def many(sources: Sequence[str], title: str) -> list[SafeString]:
+    """Several diagrams in one call of the tool."""
+    keys = [f"svg:{digest(source)}:{digest(title)}" for source in sources]
+    known = cache.get_many(keys)
+    missing = [n for n, key in enumerate(keys) if key not in known]
+    if missing:
+        try:
+            drawn = render_many([sources[n] for n in missing], title=title)
+        except RenderError as error:
+            return [_message(str(error)) for _ in sources]
+        fresh = {keys[n]: text for n, text in zip(missing, drawn, strict=True)}
+        cache.set_many(fresh, CACHE_SECONDS)
+        known |= fresh
+    # The renderer rebuilds the SVG element by element and escapes all text: see diagrams/svg.py.
+    return [mark_safe(known[key]) for key in keys]  # noqa: S308
+
+
+def _message(text: str) -> SafeString:
+    from django.utils.html import format_html
+
+    return format_html('<p class="empty">{}</p>', text)
+
+
+def worst(findings: Sequence[Finding]) -> dict[int, str]:
+    """The worst severity on each volume."""
+    found: dict[int, str] = {}
+    for finding in findings:
+        if finding.volume_id is not None:
+            before = found.get(finding.volume_id, "")
+            found[finding.volume_id] = max(before, finding.severity, key=_RANK.__getitem__)
+    return found
+
+
+def drawn(volume: Volume, role: str, severity: str = "") -> DrawnVolume:
+    """A volume as the diagrams take it, a link to its page on it."""
+    return DrawnVolume(
+        key=f"v{volume.pk}", name=os.path.basename(volume.path), path=volume.path,
+        format=volume.format, virtual_size=volume.virtual_size, on_disk=volume.on_disk, role=role,
+        url=reverse("volume", args=[volume.pk]), severity=severity,
+        note="in use" if volume.in_use else "",
+    )  # fmt: skip
+
+
+def absent(key: str, recorded: str, role: str) -> DrawnVolume:
+    """A backing file that is named but is not a volume of the domain."""
+    return DrawnVolume(key, os.path.basename(recorded) or recorded, recorded, "", None, None, role, severity="critical")
+
+
+def roles(volumes: Sequence[Volume], overlays: dict[int, int]) -> dict[int, str]:
+    """What each volume is: by its place in the chain and the number of its overlays."""
+    found = {}
+    for volume in volumes:
+        count = overlays.get(volume.pk, 0)
+        if count == 0:
+            found[volume.pk] = "active" if volume.backing_file is not None else "root"
+        elif count > 1:
+            found[volume.pk] = "template"
+        else:
+            found[volume.pk] = "snapshot" if volume.backing_file is not None else "root"
+    return found
+
+
+def foot(volume: Volume, findings: Sequence[Finding]) -> DrawnVolume | None:
+    """What the lowest known layer stands on, when that is no volume of the domain."""
+    if volume.backing_file is None or volume.backing_id is not None:
+        return None
+    codes = {finding.code for finding in findings if finding.volume_id == volume.pk}
+    role = "missing" if "backing-missing" in codes else "outside"
+    return absent(f"x{volume.pk}", volume.backing_file, role)
+
+
+def chain(volumes: list[Volume], overlays: dict[int, int], findings: Sequence[Finding], disk: Disk, *, unfold: bool) -> SafeString:
+    """The chain of a disk, root at the bottom."""
+    kinds, marks = roles(volumes, overlays), worst(findings)
+    nodes = [drawn(v, kinds[v.pk], marks.get(v.pk, "")) for v in volumes]
+    if (below := foot(volumes[-1], findings)) is not None:
+        nodes.append(below)
+    source = chain_dot(nodes, fold_over=2000 if unfold else 24, unfold_url=f"?all=1")
+    return svg(source, f"Chain of {disk.name}")
+
+
+def forest(volumes: list[Volume], findings: Sequence[Finding]) -> list[SafeString]:
+    """The chains of a domain as trees."""
+    overlays: dict[int, int] = {}
+    for volume in volumes:
+        if volume.backing_id is not None:
+            overlays[volume.backing_id] = overlays.get(volume.backing_id, 0) + 1
+    kinds, marks = roles(volumes, overlays), worst(findings)
+    nodes = [drawn(v, kinds[v.pk], marks.get(v.pk, "")) for v in volumes]
+    edges = [(f"v{v.backing_id}", f"v{v.pk}") for v in volumes if v.backing_id is not None]
+    for volume in volumes:
+        if (below := foot(volume, findings)) is not None:
+            nodes.append(below)
+            edges.append((below.key, f"v{volume.pk}"))
+    return many(forest_dots(nodes, edges), "Chains of the domain") if nodes else []
+
+
+def before_after(picture: list[dict[str, Any]], plan: Plan, number: int) -> tuple[SafeString, SafeString]:
+    """The chain as a merge finds it and as it leaves it."""
+    removed, before, after = set(plan.removed), [], []
+    rebased, top = set(plan.overlays), plan.top
+    for index, facts in enumerate(picture):
+        path = os.fsdecode(bytes.fromhex(facts["path"]))
+        role = "active" if index == 0 else "root" if index == len(picture) - 1 else "snapshot"
+        node = DrawnVolume(
+            f"v{index}", os.path.basename(path), path, facts["format"], facts["virtual_size"],
+            facts["on_disk"], role,
+        )  # fmt: skip
+        gone = path in removed
+        touched = path in rebased or (plan.active and path == top)
+        mark = Mark.REMOVED if gone else Mark.CHANGED if touched else Mark.NONE
+        before.append(_marked(node, mark))
+        if path == top:
+            new = plan.new_path(number)
+            after.append(DrawnVolume(
+                "new", os.path.basename(new), new, plan.new_format, plan.virtual_size,
+                plan.space_needed, "active" if plan.active else "root" if plan.below is None else "snapshot",
+                mark=Mark.NEW,
+            ))  # fmt: skip
+        elif path not in plan.layers:
+            after.append(_marked(node, Mark.CHANGED if touched else Mark.NONE))
+    return svg(chain_dot(before), "Before the merge"), svg(chain_dot(after), "After the merge")
+
+
+def _marked(node: DrawnVolume, mark: Mark) -> DrawnVolume:
+    return DrawnVolume(**{**node.__dict__, "mark": mark})

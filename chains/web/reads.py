@@ -1,0 +1,139 @@
+"""The redirected reads of a disk, as its page shows them: picture, figures and the way to zoom."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from chains.core.names import display
+from chains.core.reads import Slice, slice_view
+from chains.core.units import binary
+from chains.diagrams.palette import colour_class
+from chains.diagrams.reads_dot import reads_dot
+from chains.diagrams.types import ReadsPicture, ReadsRow
+from chains.inventory import blockmaps
+from chains.models import BlockMap, Disk, Volume
+from chains.web.pictures import svg
+
+COLUMNS = 32
+
+
+@dataclass(frozen=True)
+class LayerFigure:
+    """One layer's part, in bytes; `colour` is the class that the picture paints it with."""
+
+    volume: Volume
+    colour: str
+    allocated: int
+    zeroed: int
+    answered: int
+    shadowed: int
+
+
+@dataclass(frozen=True)
+class Reads:
+    """All that the page shows of the reads; `state` is ready, computing, changed or error."""
+
+    state: str
+    error: str = ""
+    read_at: Any = None
+    picture: SafeString | None = None
+    layers: tuple[LayerFigure, ...] = ()
+    mean_hops: float = 0.0
+    max_hops: int = 0
+    shadowed: int = 0
+    unanswered: int = 0
+    start: int = 0
+    length: int = 0
+    size: int = 0
+    block: int = 0
+    links: dict[str, str] | None = None  # whole, out, previous, next: addresses, "" where there is none
+
+
+def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
+    """What is stored of the disk's block map; «computing» when there is nothing that fits."""
+    row = BlockMap.objects.filter(disk=disk).first()
+    fresh = row is not None and row.fingerprint == blockmaps.stored_fingerprint(volumes)
+    if row is None or not fresh:
+        return Reads("computing", read_at=row.read_at if row else None)
+    if row.error:
+        return Reads("error", row.error, row.read_at)
+    maps, resolved = blockmaps.stored_maps(volumes), blockmaps.stored_reads(disk)
+    if maps is None or resolved is None:
+        return Reads("computing")
+    cluster = max([volume.cluster_size or 512 for volume in volumes])
+    start, length = _slice(query, resolved.size, cluster)
+    view = slice_view(maps, resolved, start, length, COLUMNS, cluster)
+    facts = row.figures
+    layers = tuple(
+        LayerFigure(volume, colour_class(index), part["allocated"], part["zeroed"], part["answered"], part["shadowed"])
+        for index, (volume, part) in enumerate(zip(volumes, facts["layers"], strict=True))
+    )
+    return Reads(
+        "ready", "", row.read_at, _draw(disk, volumes, view, cluster), layers,
+        facts["mean_hops"], facts["max_hops"], sum(layer.shadowed for layer in layers),
+        facts["unanswered"], start, length, resolved.size,
+        int(view.edges[1] - view.edges[0]) if len(view.edges) > 1 else 0,
+        _links(disk, start, length, resolved.size, cluster),
+    )  # fmt: skip
+
+
+def _slice(query: QueryDict, size: int, cluster: int) -> tuple[int, int]:
+    """The part of the disk that is asked for, on cluster borders; the whole disk where it makes no sense."""
+    try:
+        start, end = int(query.get("from", "0")), int(query.get("to", str(size)))
+    except ValueError:
+        return 0, size
+    start = max(0, min(start, size)) // cluster * cluster
+    end = min(-(-max(end, start) // cluster) * cluster, size)
+    return (start, end - start) if end > start else (0, size)
+
+
+def _address(disk: Disk, start: int, end: int) -> str:
+    return f"{reverse('disk', args=[disk.pk])}?from={start}&to={end}#reads"
+
+
+def _links(disk: Disk, start: int, length: int, size: int, cluster: int) -> dict[str, str]:
+    whole = reverse("disk", args=[disk.pk]) + "#reads"
+    if length >= size:
+        return {"whole": "", "out": "", "previous": "", "next": ""}
+    wide = min(length * 8, size)
+    left = max(0, min(start - (wide - length) // 2, size - wide)) // cluster * cluster
+    return {
+        "whole": whole,
+        "out": whole if wide >= size else _address(disk, left, left + wide),
+        "previous": _address(disk, max(0, start - length), start) if start > 0 else "",
+        "next": _address(disk, start + length, min(size, start + 2 * length)) if start + length < size else "",
+    }
+
+
+def _draw(disk: Disk, volumes: list[Volume], view: Slice, cluster: int) -> SafeString:
+    columns = len(view.edges) - 1
+    starts = [int(edge) for edge in view.edges[:-1]]
+    lengths = [int(view.edges[n + 1] - view.edges[n]) for n in range(columns)]
+    rows = []
+    for index, volume in enumerate(volumes):
+        held, answered = view.allocated[index], view.answered[index]
+        rows.append(ReadsRow(
+            key=f"r{index}", name=os.path.basename(volume.path), path=volume.path,
+            url=reverse("volume", args=[volume.pk]),
+            held=[int(held[n]) / lengths[n] for n in range(columns)],
+            answered=[int(answered[n]) / lengths[n] for n in range(columns)],
+            detail=[_detail(volume, starts[n], lengths[n], int(held[n]), int(answered[n])) for n in range(columns)],
+        ))  # fmt: skip
+    owner = [int(view.answered[:, n].argmax()) if view.answered[:, n].any() else -1 for n in range(columns)]
+    urls = [
+        _address(disk, start, start + length) if length > cluster else ""
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+    return svg(reads_dot(ReadsPicture(starts, lengths, rows, owner, urls)), f"Redirected reads of {disk.name}")
+
+
+def _detail(volume: Volume, start: int, length: int, held: int, answered: int) -> str:
+    if not held:
+        return ""
+    name = display(os.path.basename(volume.path))
+    return f"{name}: holds {binary(held)} of the {binary(length)} at {binary(start)}, answers {binary(answered)}"

@@ -1,0 +1,242 @@
+"""The pages. Thin: a view asks `permissions`, reads `selectors`, calls `services`, and renders."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from chains.core.plans import Plan, PlanError
+from chains.inventory import selectors, services
+from chains.merges import selectors as merge_selectors
+from chains.merges import services as merge_services
+from chains.merges.situation import plan_from_inventory
+from chains.merges.steps import commands
+from chains.models import Disk, Merge, StorageDomain, Volume
+from chains.permissions import Action, allows
+from chains.qemu.command import shown
+from chains.web import pictures
+from chains.web.reads import reads
+
+View = Callable[..., HttpResponse]
+PAGE = 50
+# Above this many volumes the forest is left to the table and its search.
+DRAWN_VOLUMES = 400
+
+
+def needs(action: Action) -> Callable[[View], View]:
+    """Only for people who may do this; the others get our 403 page."""
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not allows(request.user, action):
+                raise PermissionDenied(f"Your role may not {action.value}.")
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return wrap
+
+
+def origin(request: HttpRequest) -> str:
+    """Where a request came from, for the audit record."""
+    return str(request.META.get("REMOTE_ADDR") or "unknown")
+
+
+def _person(request: HttpRequest) -> Any:
+    return request.user
+
+
+@require_GET
+@needs(Action.VIEW)
+def domains(request: HttpRequest) -> HttpResponse:
+    """All storage domains."""
+    context = {"domains": list(selectors.domains()), "silent_hosts": selectors.silent_hosts()}
+    return render(request, "web/domains.html", context)
+
+
+@require_GET
+@needs(Action.VIEW)
+def domain(request: HttpRequest, pk: int) -> HttpResponse:
+    """One domain: its disks, its findings, its forest."""
+    found = get_object_or_404(selectors.domains(), pk=pk)
+    query, sort = request.GET.get("q", "").replace("\x00", ""), request.GET.get("sort", "name")
+    rows = selectors.disks(found, query, sort)
+    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    findings = list(found.findings.select_related("volume")[:200])
+    drawable = found.volume_count <= DRAWN_VOLUMES
+    volumes = list(found.volumes.all()) if drawable else []
+    context = {
+        "domain": found, "page": page, "query": query, "sort": sort, "findings": findings,
+        "forest": pictures.forest(volumes, findings), "drawable": drawable,
+        "silent": not selectors.worker_alive(found.storage_host),
+    }  # fmt: skip
+    return render(request, "web/domain.html", context)
+
+
+@require_POST
+@needs(Action.SCAN)
+def domain_scan(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask a worker for a scan."""
+    found = get_object_or_404(StorageDomain, pk=pk)
+    services.request_scan(found, _person(request), origin(request))
+    if not selectors.worker_alive(found.storage_host):
+        messages.warning(request, f"No worker of {found.storage_host} is alive: the scan waits for one.")
+    return _back(request, redirect("domain", pk=pk))
+
+
+def _back(request: HttpRequest, otherwise: HttpResponse) -> HttpResponse:
+    """To the page that the form stood on, when that is the list of domains."""
+    return redirect("domains") if request.POST.get("next") == "domains" else otherwise
+
+
+@require_GET
+@needs(Action.VIEW)
+def volume(request: HttpRequest, pk: int) -> HttpResponse:
+    """One volume: what its header says, what hangs on it, which disks read through it."""
+    found = get_object_or_404(Volume.objects.select_related("domain", "backing"), pk=pk)
+    family = selectors.family_of(found)
+    disks = Disk.objects.filter(active__in=family).select_related("active")
+    context = {
+        "volume": found, "overlays": list(found.overlays.all()[:200]),
+        "findings": list(found.findings.all()),
+        "disks": [d for d in disks if found.pk in {v.pk for v in selectors.chain_of(d.active)}],
+    }  # fmt: skip
+    return render(request, "web/volume.html", context)
+
+
+@require_GET
+@needs(Action.VIEW)
+def disk(request: HttpRequest, pk: int) -> HttpResponse:
+    """One disk: its chain, its redirected reads, and the way to a merge."""
+    found = get_object_or_404(Disk.objects.select_related("active", "domain"), pk=pk)
+    volumes = selectors.chain_of(found.active)
+    findings = list(selectors.findings_of(volumes))
+    overlays = _overlay_counts(volumes)
+    shown_reads = reads(found, volumes, request.GET)
+    if shown_reads.state == "computing":
+        services.request_blocks(found, _person(request))
+    kinds = pictures.roles(volumes, overlays)
+    context = {
+        "disk": found, "domain": found.domain, "findings": findings, "reads": shown_reads,
+        "layers": [(v, kinds[v.pk]) for v in volumes],
+        "chain": pictures.chain(volumes, overlays, findings, found, unfold="all" in request.GET),
+        "merge": merge_services.holding(volumes[-1]), "silent": not selectors.worker_alive(found.domain.storage_host),
+        "can_plan": len(volumes) > 1,
+    }  # fmt: skip
+    return render(request, "web/disk.html", context)
+
+
+def _overlay_counts(volumes: list[Volume]) -> dict[int, int]:
+    rows = Volume.objects.filter(pk__in=[v.pk for v in volumes]).annotate(n=Count("overlays"))
+    return dict(rows.values_list("pk", "n"))
+
+
+@require_http_methods(["GET", "POST"])
+@needs(Action.VIEW)
+def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
+    """The plan of base…top; a POST by somebody who may merge carries it out."""
+    found = get_object_or_404(Disk.objects.select_related("active", "domain"), pk=pk)
+    volumes = selectors.chain_of(found.active)
+    chosen = request.POST if request.method == "POST" else request.GET
+    base, top = _pick(volumes, chosen.get("base"), -1), _pick(volumes, chosen.get("top"), -2)
+    errors: list[str] = []
+    if request.method == "POST":
+        if not allows(request.user, Action.MERGE):
+            raise PermissionDenied("Your role may not merge.")
+        try:
+            started = merge_services.request_merge(
+                base, top, _person(request), origin(request), confirmed=request.POST.get("plan", "")
+            )
+        except merge_services.RefusedError as error:
+            errors = error.reasons
+        except PlanError as error:
+            errors = [str(error)]
+        else:
+            return HttpResponseRedirect(f"/merges/{started.pk}/")
+    context = {"disk": found, "domain": found.domain, "layers": volumes, "base": base, "top": top,
+               "errors": errors, **_plan_context(volumes, base, top)}  # fmt: skip
+    if context.get("plan") and context["plan"].bytes_to_copy is None:
+        services.request_blocks(found, _person(request))
+    return render(request, "web/merge_plan.html", context, status=409 if errors else 200)
+
+
+def _pick(volumes: list[Volume], wanted: str | None, default: int) -> Volume:
+    for volume_ in volumes:
+        if str(volume_.pk) == wanted:
+            return volume_
+    return volumes[default] if len(volumes) > 1 else volumes[0]
+
+
+def _plan_context(volumes: list[Volume], base: Volume, top: Volume) -> dict[str, Any]:
+    try:
+        plan = plan_from_inventory(base, top)
+    except PlanError as error:
+        return {"plan": None, "plan_error": str(error)}
+    before, after = pictures.before_after(merge_services.picture(top), plan, 0)
+    return {
+        "plan": plan, "digest": merge_services.plan_digest(plan), "before": before, "after": after,
+        "commands": _commands(volumes[0].domain.path, volumes, plan),
+    }  # fmt: skip
+
+
+def _commands(root: str, volumes: list[Volume], plan: Plan) -> list[str]:
+    """Every command of the plan, in order, as a shell would take it; N stands for the merge's number."""
+    formats = {row.path: row.format for row in volumes}
+    todo = commands(root, plan, 0, formats)
+    argvs = [*todo.copy, todo.verify, *todo.switch, ["rm", *[f"{root}/{path}" for path in plan.removed]]]
+    return [shown(argv).replace(".strata-merge-0.", ".strata-merge-N.").replace("-merged-0.", "-merged-N.") for argv in argvs]
+
+
+@require_GET
+@needs(Action.VIEW)
+def merge(request: HttpRequest, pk: int) -> HttpResponse:
+    """One merge, live."""
+    found = get_object_or_404(merge_selectors.merges(), pk=pk)
+    facts = {key: value for key, value in found.plan.items() if key != "fingerprints"}
+    plan = Plan.from_json(facts)
+    before, after = pictures.before_after(found.picture, plan, found.pk)
+    context = {
+        "merge": found, "live": merge_selectors.merge_live(pk), "plan": plan,
+        "before": before, "after": after, "domain": found.domain,
+        "silent": not selectors.worker_alive(found.domain.storage_host),
+    }  # fmt: skip
+    return render(request, "web/merge.html", context)
+
+
+@require_POST
+@needs(Action.MERGE)
+def merge_cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for the merge to be taken back."""
+    return _act(request, pk, merge_services.cancel)
+
+
+@require_POST
+@needs(Action.MERGE)
+def merge_resume(request: HttpRequest, pk: int) -> HttpResponse:
+    """Go on with a merge that needed attention."""
+    return _act(request, pk, merge_services.resume)
+
+
+def _act(request: HttpRequest, pk: int, service: Callable[[Merge, Any, str], None]) -> HttpResponse:
+    found = get_object_or_404(Merge, pk=pk)
+    try:
+        service(found, _person(request), origin(request))
+    except merge_services.RefusedError as error:
+        messages.error(request, str(error))
+    return redirect("merge", pk=pk)
+
+
+@require_GET
+@needs(Action.VIEW)
+def activity(request: HttpRequest) -> HttpResponse:
+    """Merges and scans, running and past."""
+    context = {"merges": list(merge_selectors.merges()[:100]), "scans": list(selectors.scans())}
+    return render(request, "web/activity.html", context)
