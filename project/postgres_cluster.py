@@ -1,21 +1,19 @@
 """One PostgreSQL data directory: made, cleared of what a crash left, started and stopped."""
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from project.postgres_places import Places, PostgresError, check_sockets
+from project.supervisor import die_with_parent
 
 SUPERUSER = "strata"
 PORT = 5432  # only a part of the socket's name: nothing listens on the network
 STOP_SECONDS = 30.0
-PR_SET_PDEATHSIG = 1
 SETTINGS = {
     "shared_buffers": "64MB",
     "max_connections": "100",
@@ -26,23 +24,6 @@ SETTINGS = {
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent(number: int) -> Callable[[], None]:
-    """A `preexec_fn`: the kernel sends the child this signal when its parent dies, however it dies.
-
-    Only for parents that start children from their main thread: the signal follows the thread.
-    """
-    parent = os.getpid()
-
-    def prepare() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the kernel was asked
-            os._exit(1)
-
-    return prepare
 
 
 def environment() -> dict[str, str]:
