@@ -18,7 +18,7 @@ from chains.diagrams.palette import (
     SURFACE,
     WARNING,
 )
-from chains.diagrams.text import armour, attributes, columns, label, link, shorten, shown, whole
+from chains.diagrams.text import armour, attributes, ems, label, link, shorten, shown, whole
 from chains.diagrams.types import DrawnVolume, Mark
 
 NAME_SIZE: Final = 13
@@ -106,9 +106,9 @@ def fold_detail(volumes: Sequence[DrawnVolume]) -> str:
 
 
 def common_width(volumes: Iterable[DrawnVolume], *, name_limit: int, narrowest: int) -> int:
-    """A width in points that all boxes of a drawing can have; rather too wide than too narrow."""
+    """A width in points that all boxes of a drawing can have; bold is a tenth wider."""
     widths = (
-        columns(shorten(shown(volume.name), name_limit)) * NAME_SIZE * 0.68
+        ems(shorten(shown(volume.name), name_limit)) * NAME_SIZE * 1.1
         + len(volume.mark.value or volume.role) * SMALL_SIZE * 0.62
         for volume in volumes
     )

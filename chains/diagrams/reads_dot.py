@@ -15,7 +15,7 @@ from chains.diagrams.text import (
     NONE,
     armour,
     attributes,
-    columns,
+    ems,
     label,
     link,
     shorten,
@@ -69,7 +69,7 @@ def reads_dot(view: ReadsPicture) -> str:
 def _label_width(view: ReadsPicture, rows: Sequence[DrawnRow]) -> int:
     """One width in points for all the labels at the left."""
     names = (shorten(shown(view.rows[row.first].name), _NAME_LIMIT) for row in rows)
-    widest = max((columns(name) for name in names), default=0) * _NAME_SIZE * 0.6
+    widest = max((ems(name) for name in names), default=0) * _NAME_SIZE
     folded = any(len(row.layers) > 1 for row in rows)
     return max(_NARROWEST, int(widest), _NARROWEST_FOLDED if folded else 0) + 14
 
@@ -174,7 +174,8 @@ def _node(key: str, rows: str, classes: str) -> str:
 def _name_cell(text: str, title: str, url: str, width: int) -> str:
     return (
         f'<TD PORT="name" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{width}" '
-        f'HEIGHT="{_CELL_HEIGHT}" ALIGN="LEFT" TITLE="{title or NONE}" HREF="{url or NONE}">{text}</TD>'
+        f'HEIGHT="{_CELL_HEIGHT}" ALIGN="LEFT" TITLE="{title or NONE}" HREF="{url or NONE}">'
+        f"{text}</TD>"
     )
 
 

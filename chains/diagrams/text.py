@@ -33,6 +33,8 @@ _ESCAPED: Final = {code: f"\\U{code:08x}" for code in range(_BASE, _BASE + 128)}
     0xFFFE: "\\ufffe",
     0xFFFF: "\\uffff",
 }
+_WIDE: Final = frozenset("MWmw@%…—")
+_NARROW: Final = frozenset(" !'()*,-./:;I[]`fijlrt|")
 _EDGE_SPACE: Final = re.compile(r"^ | $|(?<= ) ")
 _SAFE_URL: Final = re.compile(r"(?:/(?![/\\])|[?#])")
 
@@ -56,6 +58,18 @@ def bare(text: str) -> str:
 def columns(text: str) -> int:
     """How many columns ``text`` takes in a fixed-width font."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def ems(text: str) -> float:
+    """About how wide ``text`` is in a common sans-serif font, in ems; rather more than less."""
+    return sum(
+        1.0
+        if c in _WIDE or unicodedata.east_asian_width(c) in "WF"
+        else 0.37
+        if c in _NARROW
+        else 0.64
+        for c in text
+    )
 
 
 def shorten(text: str, limit: int) -> str:
