@@ -30,6 +30,8 @@ _NARROWEST: Final = 60
 _NARROWEST_FOLDED: Final = 200
 _CELL_WIDTH: Final = 27
 _CELL_HEIGHT: Final = 20
+_ROOM_FOR_END: Final = 6
+_ROOM_FOR_LENGTH: Final = 16
 _GUEST: Final = "_guest"
 
 _GRAPH: Final = (
@@ -97,16 +99,19 @@ def _scale(view: ReadsPicture) -> str:
     """The line over the guest's blocks: where the slice begins and ends, and the blocks' length."""
     blocks = len(view.starts)
     first, last = view.starts[0], view.starts[-1] + view.lengths[-1]
-    texts = [(binary(first), "LEFT"), (binary(last), "RIGHT")]
-    if blocks >= 8:
+    texts = [(f"at {binary(first)}", "LEFT")]
+    if blocks >= _ROOM_FOR_END:
+        # The space makes up for dot's narrow measure; without it the text sticks out at the right.
+        texts.append((f"{binary(last)}\N{NO-BREAK SPACE}", "RIGHT"))
+    if blocks >= _ROOM_FOR_LENGTH:
         texts.insert(1, (f"{count(blocks, 'block')} of {binary(view.lengths[0])}", "CENTER"))
     spans = [blocks // len(texts)] * len(texts)
     spans[len(texts) // 2] += blocks - sum(spans)
     cells = "".join(
-        f'<TD COLSPAN="{span}" BORDER="0" ALIGN="{align}">'
+        f'<TD COLSPAN="{span}" BORDER="0" ALIGN="{align}" FIXEDSIZE="TRUE" '
+        f'WIDTH="{span * _CELL_WIDTH}" HEIGHT="13">'
         f'<FONT COLOR="{MUTED}" POINT-SIZE="11">{text}</FONT></TD>'
         for (text, align), span in zip(texts, spans, strict=True)
-        if span
     )
     return f'<TR><TD BORDER="0"></TD>{cells}</TR>'
 

@@ -72,6 +72,16 @@ def test_columns_line_up_exactly_in_every_row() -> None:
     assert sizes == {(27.0, 20.0)}
 
 
+@pytest.mark.parametrize("blocks", range(1, 33))
+def test_columns_line_up_whatever_stands_over_them(blocks: int) -> None:
+    view = picture(["#" * blocks, "." * blocks])
+    starts = [(2**60 + 123456789) * i for i in range(7, 7 + blocks)]
+    svg = drawn(replace(view, starts=starts, lengths=[2**60 + 123456789] * blocks))
+    columns = [[frame(cell)[0] for cell in cells(svg, row)] for row in ("_guest", "r0", "r1")]
+    assert columns[0] == columns[1] == columns[2]
+    assert {frame(cell)[2:] for cell in groups(svg, "dg-cell")} == {(27.0, 20.0)}
+
+
 def test_rows_are_in_the_order_of_a_read() -> None:
     svg = drawn(picture(["#.", ".#", ".."]))
     tops = [frame(cells(svg, row)[0])[1] for row in ("_guest", "r0", "r1", "r2")]
