@@ -1,0 +1,47 @@
+"""A chain: one active layer and everything below it, read from storage or linked from a scan."""
+
+from chains.core import health
+from chains.core.findings import Finding
+from chains.core.forest import Forest, hints, link, outdated
+from chains.core.layer import Fingerprint, Layer, read_layer
+from chains.core.links import MAX_DEPTH, Chain, chain_findings
+from chains.core.paths import resolve_backing
+
+__all__ = [
+    "Chain",
+    "Fingerprint",
+    "Forest",
+    "Layer",
+    "chain_findings",
+    "hints",
+    "link",
+    "outdated",
+    "read_chain",
+    "read_layer",
+    "resolve_backing",
+]
+
+
+def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH) -> Chain:
+    """Read the headers from the volume at `path` (relative to `root`) down to its root layer.
+
+    Never raises for anything that can be stored: the chain ends at the first layer that can not be
+    followed, with the finding that says why.
+    """
+    layer = read_layer(root, path)
+    layers = [layer]
+    seen = {layer.path}
+    ending: tuple[Finding, ...] = ()
+    while layer.backing_path is not None:
+        if layer.backing_format is not None and layer.backing_format not in health.CHAIN_FORMATS:
+            break  # the finding of the recorded format says so
+        if layer.backing_path in seen:
+            ending = (health.loop_finding(layer.path),)
+            break
+        if len(layers) >= max_depth:
+            ending = (health.depth_finding(layer.path, max_depth),)
+            break
+        layer = read_layer(root, layer.backing_path, layer.backing_format)
+        seen.add(layer.path)
+        layers.append(layer)
+    return Chain(root, tuple(layers), chain_findings(layers) + ending)

@@ -1,0 +1,21 @@
+"""Typed errors whose text an operator can act on."""
+
+from chains.core.findings import Finding
+from chains.core.names import display
+
+
+class StrataError(Exception):
+    """The base of every error that Strata raises on purpose; its text is fit for a page."""
+
+
+class ReadError(StrataError):
+    """A layer that can not be read; `finding` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        where = f"{display(finding.path)}: " if finding.path else ""
+        super().__init__(where + finding.detail)
+        self.finding = finding
+
+
+class StoredMapError(StrataError):
+    """A stored block map that is damaged, or of another version: read the chain again."""

@@ -1,0 +1,64 @@
+"""What can be wrong with a layer or a chain: the words that every part of Strata uses for it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is. No operation runs on a chain that has a critical one."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Code(StrEnum):
+    """The kinds of finding: stable names for filters, exports and tests."""
+
+    BACKING_MISSING = "backing-missing"
+    BACKING_LOOP = "backing-loop"
+    BACKING_OUTSIDE = "backing-outside"
+    BACKING_PROTOCOL = "backing-protocol"
+    BACKING_SPECIAL = "backing-special"
+    BACKING_UNREADABLE = "backing-unreadable"
+    BACKING_INVALID = "backing-invalid"
+    BACKING_FORMAT_UNSET = "backing-format-unset"
+    BACKING_FORMAT_WRONG = "backing-format-wrong"
+    RAW_LOOKS_FORMATTED = "raw-looks-formatted"
+    DATA_FILE = "data-file"
+    DATA_FILE_OUTSIDE = "data-file-outside"
+    DATA_FILE_MISSING = "data-file-missing"
+    HEADER_INVALID = "header-invalid"
+    FEATURE_UNKNOWN = "feature-unknown"
+    TRUNCATED = "truncated"
+    TABLES_INVALID = "tables-invalid"
+    CORRUPT = "corrupt"
+    DIRTY = "dirty"
+    ENCRYPTED = "encrypted"
+    NOT_A_CHAIN_FORMAT = "not-a-chain-format"
+    TOO_DEEP = "too-deep"
+    SIZE_SHRINKS = "size-shrinks"
+    CHANGED_WHILE_READ = "changed-while-read"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong with the layer at `path` (relative to the domain root), in plain words.
+
+    `detail` says what is wrong, what it means and what to do; names in it are already displayable.
+    """
+
+    code: Code
+    severity: Severity
+    path: str
+    detail: str
+
+
+def critical(code: Code, path: str, detail: str) -> Finding:
+    """Return a finding that keeps every operation off the chain."""
+    return Finding(code, Severity.CRITICAL, path, detail)
+
+
+def warning(code: Code, path: str, detail: str) -> Finding:
+    """Return a finding that an operator should know of before working on the chain."""
+    return Finding(code, Severity.WARNING, path, detail)

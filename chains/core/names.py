@@ -1,0 +1,57 @@
+"""Names of files as people and as JSON may see them.
+
+Inside Strata a file name is the `str` that `os.fsdecode` gives: bytes that are not UTF-8 are kept
+as lone surrogates (PEP 383), so the name still opens the file. Such a string can be neither printed
+nor stored as it is; these two functions make it fit to leave the process.
+"""
+
+import re
+import unicodedata
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# Control and format characters (bidi overrides, zero-width ones), line and paragraph separators,
+# and surrogates: what would move, hide or break the text around it.
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+# Letters and symbols that are drawn as nothing, or as a blank, in most fonts.
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+def display(name: str) -> str:
+    """Make a file name fit for a page, a diagram or a log: one line, nothing hidden, nothing lost.
+
+    Bytes that are not UTF-8 read `\\xNN`; newlines, control, bidi and zero-width characters read as
+    escapes. Quotes, `<>{}|` and emoji stay: escaping for a format is the renderer's work.
+    """
+    if name.isprintable() and _BLANK.isdisjoint(name):
+        return name
+    return "".join(map(_visible, name))
+
+
+def portable(name: str) -> str:
+    """Make a file name fit for JSON: bytes that are not UTF-8 read `\\xNN`, all else is unchanged.
+
+    The result can always be encoded as UTF-8.
+    """
+    return _SURROGATE.sub(lambda match: _escape_surrogate(match[0]), name)
+
+
+def _visible(char: str) -> str:
+    if char in _SHORT:
+        return _SHORT[char]
+    category = unicodedata.category(char)
+    if category == "Cs":
+        return _escape_surrogate(char)
+    if category not in _HIDDEN_CATEGORIES and char not in _BLANK:
+        return char
+    code = ord(char)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _escape_surrogate(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}"

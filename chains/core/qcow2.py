@@ -1,0 +1,275 @@
+"""The L1/L2 walk of one qcow2 layer: from tables to runs of data and zeroes.
+
+Facts of the format are from QEMU's docs/interop/qcow2 ("Cluster mapping", "Extended L2 Entries").
+Only L2 tables that exist are read, many at a time, into one buffer that is used again; what is kept
+is runs, so memory follows fragmentation, not the size of the disk. Nothing is mapped into memory: a
+file that is cut while it is read must not kill the process.
+"""
+
+import os
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chains.core.errors import ReadError
+from chains.core.extents import Bytes, ExtentMap, Int64s, Kind, joined
+from chains.core.findings import Code, critical
+from chains.core.qcow2_header import Header, parse_header
+
+__all__ = ["Header", "parse_header", "read_extents"]
+
+UInt64s = NDArray[np.uint64]
+
+# Bits 9–55 of a standard descriptor, and of an L1 entry, are the offset of a cluster.
+OFFSET_MASK = np.uint64(0x00FF_FFFF_FFFF_FE00)
+COPIED = np.uint64(1 << 63)
+COMPRESSED = np.uint64(1 << 62)
+ALL_ZEROES = np.uint64(1)  # bit 0: "reads as all zeroes", version 3 without sub-clusters only
+SUB_CLUSTERS = 32
+# L2 bytes that are read and classified at once: small enough for the processor's cache.
+BATCH = 2 * 1024**2
+
+
+def read_extents(fd: int, header: Header, path: str = "") -> ExtentMap:
+    """Read the active L1 table and its L2 tables. `path` is only for the text of errors.
+
+    Raises ReadError: `truncated` when a table or a cluster lies beyond the end of the file,
+    `tables-invalid` when tables overlap, are unaligned or hold what no qcow2 can hold,
+    `backing-unreadable` when the storage fails. Only tables are looked at, so encrypted and
+    compressed images read like any other.
+    """
+    try:
+        return _Walk(fd, header, path).run()
+    except OSError as error:
+        raise ReadError(
+            critical(
+                Code.BACKING_UNREADABLE,
+                path,
+                f"Reading the tables failed: {error.strerror}. Check the storage.",
+            )
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Runs in units (clusters or sub-clusters), sorted within themselves."""
+
+    starts: Int64s
+    lengths: Int64s
+    kinds: Bytes
+
+
+class _Walk:
+    def __init__(self, fd: int, header: Header, path: str) -> None:
+        self.fd = fd
+        self.header = header
+        self.path = path
+        status = os.fstat(fd)
+        self.file_size = status.st_size
+        self.on_disk = status.st_blocks * 512
+        self.cluster = header.cluster_size
+        self.per_table = self.cluster // header.entry_size
+        self.units = SUB_CLUSTERS if header.extended_l2 else 1
+        self.compressed = 0
+
+    def run(self) -> ExtentMap:
+        tables, offsets = self._l2_tables()
+        l2_bytes = len(offsets) * self.cluster
+        order = np.argsort(offsets, kind="stable")
+        tables, offsets = tables[order], offsets[order]
+        if l2_bytes > self.on_disk:
+            kept = self._outside_holes(offsets)
+            tables, offsets = tables[kept], offsets[kept]
+        step = max(1, BATCH // self.cluster)
+        buffer = bytearray(min(step, max(1, len(offsets))) * self.cluster)
+        batches = []
+        for at in range(0, len(offsets), step):
+            chunk = offsets[at : at + step]
+            self._fill(buffer, chunk)
+            raw = np.frombuffer(buffer, np.uint64, len(chunk) * self.cluster // 8)
+            batches.append(self._classify(raw, tables[at : at + step]))
+        return self._assemble(batches, l2_bytes)
+
+    def _l2_tables(self) -> tuple[Int64s, Int64s]:
+        """Return which L2 tables exist and where: index in the L1 table, offset in the file."""
+        needed = self.header.l1_needed
+        if self.header.l1_offset + needed * 8 > self.file_size:
+            raise self._truncated("its L1 table lies beyond its end")
+        raw = bytearray(needed * 8)
+        self._read_into(memoryview(raw), self.header.l1_offset)
+        entries = np.frombuffer(raw, np.uint64)
+        present = np.flatnonzero(entries)
+        offsets = (entries[present].byteswap() & OFFSET_MASK).astype(np.int64)
+        # An offset of zero is "unallocated", whatever the other bits say.
+        present, offsets = present[offsets > 0], offsets[offsets > 0]
+        if not len(offsets):
+            return present, offsets
+        if (offsets & (self.cluster - 1)).any():
+            raise self._invalid("an L2 table does not start at a cluster")
+        if int(offsets.max()) + self.cluster > self.file_size:
+            raise self._truncated("an L2 table lies beyond its end")
+        if len(np.unique(offsets)) != len(offsets):
+            # Shared tables would also let a small file stand for any number of extents.
+            raise self._invalid("two parts of the disk share one L2 table")
+        return present, offsets
+
+    def _outside_holes(self, offsets: Int64s) -> Int64s:
+        """Return the indexes of the tables that are stored at all; holes of the file read as zero.
+
+        More table bytes than bytes on disk is how a small sparse file claims a huge disk.
+        """
+        kept = []
+        at = 0
+        while at < len(offsets):
+            try:
+                data = os.lseek(self.fd, int(offsets[at]), os.SEEK_DATA)
+                hole = os.lseek(self.fd, data, os.SEEK_HOLE)
+            except OSError:  # ENXIO: nothing but a hole up to the end
+                break
+            first = int(np.searchsorted(offsets, data - self.cluster, side="right"))
+            last = max(int(np.searchsorted(offsets, hole)), at + 1)
+            kept.append(np.arange(max(first, at), last))
+            at = last
+        return np.concatenate(kept) if kept else np.zeros(0, np.int64)
+
+    def _fill(self, buffer: bytearray, offsets: Int64s) -> None:
+        """Read the tables at `offsets` one behind the other; neighbours in one call."""
+        view = memoryview(buffer)
+        breaks = np.flatnonzero(np.diff(offsets) != self.cluster) + 1
+        bounds = [0, *breaks.tolist(), len(offsets)]
+        for first, last in pairwise(bounds):
+            part = view[first * self.cluster : last * self.cluster]
+            self._read_into(part, int(offsets[first]))
+
+    def _read_into(self, view: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(view):
+            got = os.preadv(self.fd, [view[done:]], offset + done)
+            if got == 0:
+                raise self._truncated("a table ended while it was read")
+            done += got
+
+    def _classify(self, raw: UInt64s, tables: Int64s) -> _Runs:
+        """Turn a batch of L2 tables, one behind the other, into runs."""
+        bitmaps = None
+        if self.units > 1:
+            raw, bitmaps = raw[0::2], raw[1::2]
+            slots = np.flatnonzero((raw != 0) | (bitmaps != 0))
+            bitmaps = bitmaps[slots]
+        else:
+            slots = np.flatnonzero(raw)
+        entries = raw[slots].byteswap()
+        table = slots // self.per_table
+        clusters = (tables[table] - table) * self.per_table + slots
+        if bitmaps is not None:
+            positions, kinds = self._sub_clusters(entries, bitmaps, clusters)
+        else:
+            kinds = self._kinds(entries)
+            positions = clusters
+            if not kinds.all():
+                positions, kinds = positions[kinds != 0], kinds[kinds != 0]
+        return _runs(positions, kinds)
+
+    def _kinds(self, entries: UInt64s) -> Bytes:
+        """Classify standard and compressed descriptors; checks their offsets."""
+        compressed = (entries & COMPRESSED) != 0
+        zero = ((entries & ALL_ZEROES) != 0) & ~compressed
+        held = self._held(entries, compressed, zero)
+        if self.header.version < 3 and zero.any():
+            raise self._invalid("a version 2 image holds a zero cluster, which that version lacks")
+        kinds = np.where(held, np.uint8(Kind.DATA), np.uint8(Kind.UNALLOCATED))
+        kinds[zero] = Kind.ZERO
+        return kinds
+
+    def _sub_clusters(
+        self, entries: UInt64s, bitmaps: UInt64s, clusters: Int64s
+    ) -> tuple[Int64s, Bytes]:
+        """Classify extended entries: bits 0–31 of a bitmap say "allocated", 32–63 "zero"."""
+        compressed = (entries & COMPRESSED) != 0
+        held = self._held(entries, compressed, np.zeros(len(entries), bool))
+        bits = bitmaps.view(np.uint8).reshape(-1, 8)[:, ::-1]  # stored big-endian
+        flags = np.unpackbits(np.ascontiguousarray(bits), axis=1, bitorder="little")
+        allocated, zero = flags[:, :SUB_CLUSTERS], flags[:, SUB_CLUSTERS:]
+        allocated[compressed], zero[compressed] = 1, 0
+        if (allocated & zero).any():
+            raise self._invalid("a sub-cluster is both allocated and zero")
+        if allocated[~held].any():
+            raise self._invalid("a sub-cluster is allocated in a cluster that is not")
+        kinds = (allocated * np.uint8(Kind.DATA) + zero * np.uint8(Kind.ZERO)).ravel()
+        chosen = np.flatnonzero(kinds)
+        positions = clusters[chosen // SUB_CLUSTERS] * SUB_CLUSTERS + chosen % SUB_CLUSTERS
+        return positions, kinds[chosen]
+
+    def _held(
+        self, entries: UInt64s, compressed: NDArray[np.bool_], zero: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Say which entries point to a host cluster, and check that it lies in the file."""
+        offsets = (entries & OFFSET_MASK).astype(np.int64)
+        packed = int(np.count_nonzero(compressed))
+        if packed:
+            # "Compressed Clusters Descriptor": bits 0 to x-1 are the byte offset.
+            width = 62 - (self.header.cluster_bits - 8)
+            mask = np.uint64((1 << width) - 1)
+            offsets[compressed] = (entries[compressed] & mask).astype(np.int64)
+            self.compressed += packed * self.cluster
+        held: NDArray[np.bool_] = (offsets > 0) | compressed
+        if self.header.has_data_file:
+            # Offset 0 is legal in an external data file; then "copied" tells it from nothing.
+            held |= ((entries & COPIED) != 0) & ~zero
+            return held
+        aligned = offsets if not packed else offsets[~compressed]
+        if (aligned & (self.cluster - 1)).any():
+            raise self._invalid("a cluster's offset is not aligned")
+        needed = offsets[held & ~zero] if zero.any() else offsets
+        if len(needed) and int(needed.max()) >= self.file_size:
+            raise self._truncated("guest data lies beyond its end")
+        return held
+
+    def _assemble(self, batches: list[_Runs], l2_bytes: int) -> ExtentMap:
+        starts = np.concatenate([b.starts for b in batches] or [np.zeros(0, np.int64)])
+        lengths = np.concatenate([b.lengths for b in batches] or [np.zeros(0, np.int64)])
+        kinds = np.concatenate([b.kinds for b in batches] or [np.zeros(0, np.uint8)])
+        if len(starts) and (np.diff(starts) < 0).any():  # tables are read in file order
+            order = np.argsort(starts, kind="stable")
+            starts, lengths, kinds = starts[order], lengths[order], kinds[order]
+        unit = self.cluster // self.units
+        return joined(
+            self.header.virtual_size,
+            starts * unit,
+            lengths * unit,
+            kinds,
+            compressed=min(self.compressed, self.header.virtual_size),
+            l2_bytes=l2_bytes,
+        )
+
+    def _invalid(self, what: str) -> ReadError:
+        return ReadError(
+            critical(
+                Code.TABLES_INVALID,
+                self.path,
+                f"The tables are damaged: {what}. Run qemu-img check on a copy, or restore the"
+                " volume.",
+            )
+        )
+
+    def _truncated(self, what: str) -> ReadError:
+        return ReadError(
+            critical(
+                Code.TRUNCATED,
+                self.path,
+                f"The file is cut: {what}. QEMU reads zeroes there without a word: restore the"
+                " volume.",
+            )
+        )
+
+
+def _runs(positions: Int64s, kinds: Bytes) -> _Runs:
+    """Join neighbours of one kind; `positions` ascend within a table, tables come in any order."""
+    if not len(positions):
+        return _Runs(positions, positions, kinds)
+    first = np.ones(len(positions), bool)
+    first[1:] = (np.diff(positions) != 1) | (kinds[1:] != kinds[:-1])
+    at = np.flatnonzero(first)
+    return _Runs(positions[at], np.diff(np.append(at, len(positions))), kinds[at])
