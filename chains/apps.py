@@ -9,3 +9,7 @@ class ChainsConfig(AppConfig):
     name = "chains"
     verbose_name = "Strata"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register what Django finds only when it is imported."""
+        from chains import checks  # noqa: F401

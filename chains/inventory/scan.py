@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 
-from chains.core.chain import Forest, Layer, hints, link, read_layer
+from chains.core.forest import Forest, hints, link
+from chains.core.layer import Layer, read_layer
 from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.models import Disk, Finding, StorageDomain, Volume
@@ -42,7 +43,8 @@ def read_forest(root: str, report: Report | None = None) -> Forest:
     for path, image_format in recorded.items():
         if path in layers and layers[path].format != image_format:
             layers[path] = read_layer(root, path, image_format)
-    return link({path: layer for path, layer in layers.items() if _is_volume(layer, recorded)})
+    kept = {path: layer for path, layer in layers.items() if _is_volume(layer, recorded)}
+    return link(kept, root)
 
 
 def _is_volume(layer: Layer, recorded: Iterable[str]) -> bool:
@@ -62,9 +64,9 @@ def features(layer: Layer) -> list[str]:
         found.append(f"{header.snapshots} internal snapshot(s)")
     if header.bitmaps:
         found.append(f"{header.bitmaps} persistent bitmap(s)")
-    if header.data_file is not None:
+    if header.has_data_file:
         found.append("an external data file")
-    if header.encryption:
+    if header.encrypted:
         found.append("encryption")
     return found
 

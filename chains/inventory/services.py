@@ -13,7 +13,7 @@ from chains.core.names import display
 from chains.core.progress import Throttle
 from chains.inventory import audit, blockmaps, news
 from chains.inventory.jobs import SCAN, enqueue
-from chains.inventory.scan import UnreachableError, scan_domain
+from chains.inventory.scan import scan_domain
 from chains.models import Disk, Scan, ScanKind, ScanState, StorageDomain, User
 from chains.permissions import Action, allows
 
@@ -106,6 +106,15 @@ def run_scan(pk: int) -> Scan:
     return scan
 
 
+def follow_scan(pk: int) -> Scan:
+    """Wait for a scan that somebody else carries out."""
+    while True:
+        scan = Scan.objects.select_related("domain").get(pk=pk)
+        if scan.state not in UNFINISHED:
+            return scan
+        time.sleep(0.3)
+
+
 def _reporter(scan: Scan) -> Callable[[int, int], None]:
     throttle = Throttle(5, time.monotonic)
 
@@ -137,5 +146,3 @@ def fail_silent_scans(storage_host: str) -> None:
     for scan in silent:
         _end(scan, ScanState.FAILED, "The worker that ran this went away; ask for it again.")
 
-
-__all__ = ["UnreachableError", "add_domain", "check", "request_blocks", "request_scan", "run_scan"]

@@ -10,7 +10,7 @@ from django.db.models import F
 from chains.core.errors import StrataError
 from chains.core.plans import CONVERT, Plan
 from chains.core.states import STEPS, UNFINISHED, MergeState
-from chains.inventory import audit, news, selectors
+from chains.inventory import audit, blockmaps, news, selectors
 from chains.inventory.jobs import MERGE, enqueue
 from chains.inventory.services import check
 from chains.merges.selectors import can_cancel
@@ -110,6 +110,13 @@ def picture(top: Volume) -> list[dict[str, Any]]:
         }
         for volume in selectors.chain_of(active)
     ]  # fmt: skip
+
+
+def read_maps_for(volume: Volume) -> None:
+    """Read the block maps that a plan of this chain needs, in this process; raises StrataError."""
+    active = next((v for v in _leaves_above(volume) if hasattr(v, "disk")), None)
+    if active is not None and blockmaps.stored_maps(selectors.chain_of(volume)) is None:
+        blockmaps.read_disk(active.disk)
 
 
 def plan_digest(plan: Plan) -> str:

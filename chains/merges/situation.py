@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from chains.core.chain import Forest
+from chains.core.forest import Forest
 from chains.core.plans import Plan, PlanVolume, Situation, plan_convert
 from chains.inventory import blockmaps, selectors
 from chains.inventory.scan import features

@@ -1,0 +1,117 @@
+"""Rows as JSON. Sizes are bytes, times ISO 8601 in UTC, names escaped where they are not text."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from chains.core.names import portable
+from chains.models import Disk, Finding, Merge, Scan, StorageDomain, Volume
+
+
+class NameField(serializers.CharField):
+    """A file name: bytes that are not UTF-8 appear as \\xNN."""
+
+    def to_representation(self, value: Any) -> str:
+        """Text that every JSON reader takes."""
+        return portable(value)
+
+
+class DomainSerializer(serializers.ModelSerializer[StorageDomain]):
+    """A storage domain."""
+
+    path = NameField(read_only=True)
+
+    class Meta:
+        model = StorageDomain
+        fields = [
+            "id", "name", "kind", "path", "read_only", "storage_host", "capacity", "free",
+            "unreachable", "last_scan",
+        ]  # fmt: skip
+
+
+class FindingSerializer(serializers.ModelSerializer[Finding]):
+    """One thing wrong."""
+
+    path = NameField(read_only=True)
+
+    class Meta:
+        model = Finding
+        fields = ["id", "domain", "volume", "path", "code", "severity", "detail"]
+
+
+class VolumeSerializer(serializers.ModelSerializer[Volume]):
+    """One stored file."""
+
+    path = NameField(read_only=True)
+    backing_file = NameField(read_only=True)
+
+    class Meta:
+        model = Volume
+        fields = [
+            "id", "domain", "path", "format", "virtual_size", "file_size", "on_disk",
+            "cluster_size", "backing_file", "backing_format", "backing", "in_use", "modified",
+        ]  # fmt: skip
+
+
+class DiskSerializer(serializers.ModelSerializer[Disk]):
+    """The drive a guest sees."""
+
+    class Meta:
+        model = Disk
+        fields = [
+            "id", "domain", "name", "active", "layers", "virtual_size", "on_disk",
+            "oldest_snapshot", "findings", "severity",
+        ]  # fmt: skip
+
+
+class DiskDetailSerializer(DiskSerializer):
+    """A disk with its chain, active layer first."""
+
+    chain = VolumeSerializer(many=True, read_only=True)
+
+    class Meta(DiskSerializer.Meta):
+        fields = [*DiskSerializer.Meta.fields, "chain"]
+
+
+class ScanSerializer(serializers.ModelSerializer[Scan]):
+    """A scan."""
+
+    class Meta:
+        model = Scan
+        fields = [
+            "id", "kind", "domain", "disk", "state", "done", "total", "message", "requested_by",
+            "requested_at", "started_at", "finished_at",
+        ]  # fmt: skip
+
+
+class MergeSerializer(serializers.ModelSerializer[Merge]):
+    """A merge; `/merges/{id}/live/` has its steps."""
+
+    class Meta:
+        model = Merge
+        fields = [
+            "id", "domain", "disk", "disk_name", "base_text", "top_text", "strategy", "state",
+            "percent", "bytes_done", "bytes_total", "throughput", "seconds_left", "message",
+            "requested_by", "requested_at", "started_at", "finished_at", "finished",
+        ]  # fmt: skip
+
+
+class MergeRequestSerializer(serializers.Serializer[Any]):
+    """What to merge: the ids of the lowest and the highest volume to join."""
+
+    base = serializers.IntegerField(min_value=1)
+    top = serializers.IntegerField(min_value=1)
+
+
+class LiveSerializer(serializers.Serializer[Any]):
+    """The same message as the socket sends; docs/wire-formats.md describes it."""
+
+    type = serializers.CharField()
+    seq = serializers.IntegerField()
+
+
+class RefusalSerializer(serializers.Serializer[Any]):
+    """Why something was refused."""
+
+    detail = serializers.CharField()
+    reasons = serializers.ListField(child=serializers.CharField())

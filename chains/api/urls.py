@@ -1,0 +1,30 @@
+"""Addresses of the REST API. `schema/` is its OpenAPI document."""
+
+from django.contrib.auth.decorators import login_not_required
+from django.urls import URLPattern, path
+from drf_spectacular.views import SpectacularAPIView
+
+from chains.api import views
+
+_ROUTES = {
+    "schema/": (SpectacularAPIView, "api-schema"),
+    "domains/": (views.Domains, "api-domains"),
+    "domains/<int:pk>/": (views.Domain, "api-domain"),
+    "domains/<int:pk>/scan/": (views.DomainScan, "api-domain-scan"),
+    "disks/": (views.Disks, "api-disks"),
+    "disks/<int:pk>/": (views.DiskDetail, "api-disk"),
+    "volumes/": (views.Volumes, "api-volumes"),
+    "volumes/<int:pk>/": (views.VolumeDetail, "api-volume"),
+    "findings/": (views.Findings, "api-findings"),
+    "merges/": (views.Merges, "api-merges"),
+    "merges/<int:pk>/": (views.MergeDetail, "api-merge"),
+    "merges/<int:pk>/live/": (views.MergeLive, "api-merge-live"),
+    "merges/<int:pk>/cancel/": (views.MergeCancel, "api-merge-cancel"),
+    "merges/<int:pk>/resume/": (views.MergeResume, "api-merge-resume"),
+    "activity/": (views.Activity, "api-activity"),
+}
+
+# The login middleware redirects to a page; the API answers for itself: ByRole is its rule, and 401.
+urlpatterns: list[URLPattern] = [
+    path(route, login_not_required(view.as_view()), name=name) for route, (view, name) in _ROUTES.items()
+]

@@ -1,0 +1,196 @@
+"""The REST API. Thin: it asks the same rule, selectors and services as the pages."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from chains.api import serializers as shapes
+from chains.core.plans import PlanError
+from chains.inventory import selectors, services
+from chains.merges import selectors as merge_selectors
+from chains.merges import services as merge_services
+from chains.models import Disk, Finding, Merge, StorageDomain, Volume
+from chains.permissions import Action
+
+
+def origin(request: Request) -> str:
+    """Where a request came from, for the audit record."""
+    return str(request.META.get("REMOTE_ADDR") or "unknown")
+
+
+def refused(reasons: list[str]) -> Response:
+    """409, with the reasons."""
+    return Response({"detail": " ".join(reasons), "reasons": reasons}, status=status.HTTP_409_CONFLICT)
+
+
+def of_domain(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+    """Only those of `?domain=ID`, where it is given."""
+    wanted = request.query_params.get("domain", "")
+    return rows.filter(domain_id=int(wanted)) if wanted.isdecimal() and len(wanted) < 18 else rows
+
+
+class Domains(generics.ListAPIView[StorageDomain]):
+    """All storage domains."""
+
+    queryset = StorageDomain.objects.order_by("id")
+    serializer_class = shapes.DomainSerializer
+
+
+class Domain(generics.RetrieveAPIView[StorageDomain]):
+    """One storage domain."""
+
+    queryset = StorageDomain.objects.all()
+    serializer_class = shapes.DomainSerializer
+
+
+class DomainScan(APIView):
+    """Ask a worker to scan a domain."""
+
+    actions = {"POST": Action.SCAN}
+
+    @extend_schema(request=None, responses={202: shapes.ScanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        """The scan that was queued, or the one that waits or runs already."""
+        domain = get_object_or_404(StorageDomain, pk=pk)
+        scan = services.request_scan(domain, request.user, origin(request))
+        return Response(shapes.ScanSerializer(scan).data, status=status.HTTP_202_ACCEPTED)
+
+
+class Disks(generics.ListAPIView[Disk]):
+    """Disks, of one domain with `?domain=ID`."""
+
+    serializer_class = shapes.DiskSerializer
+    queryset = Disk.objects.order_by("id")
+
+    def get_queryset(self) -> QuerySet[Disk]:
+        """In a stable order."""
+        return of_domain(super().get_queryset(), self.request)
+
+
+class DiskDetail(generics.RetrieveAPIView[Disk]):
+    """One disk with its chain, active layer first."""
+
+    queryset = Disk.objects.select_related("active")
+    serializer_class = shapes.DiskDetailSerializer
+
+    def get_object(self) -> Disk:
+        """The disk, its chain attached."""
+        disk = super().get_object()
+        disk.chain = selectors.chain_of(disk.active)  # type: ignore[attr-defined]  # for the serializer
+        return disk
+
+
+class Volumes(generics.ListAPIView[Volume]):
+    """Volumes, of one domain with `?domain=ID`."""
+
+    serializer_class = shapes.VolumeSerializer
+    queryset = Volume.objects.order_by("id")
+
+    def get_queryset(self) -> QuerySet[Volume]:
+        """In a stable order."""
+        return of_domain(super().get_queryset(), self.request)
+
+
+class VolumeDetail(generics.RetrieveAPIView[Volume]):
+    """One volume."""
+
+    queryset = Volume.objects.all()
+    serializer_class = shapes.VolumeSerializer
+
+
+class Findings(generics.ListAPIView[Finding]):
+    """Findings, of one domain with `?domain=ID`."""
+
+    serializer_class = shapes.FindingSerializer
+    queryset = Finding.objects.order_by("id")
+
+    def get_queryset(self) -> QuerySet[Finding]:
+        """In a stable order."""
+        return of_domain(super().get_queryset(), self.request)
+
+
+class Merges(generics.ListCreateAPIView[Merge]):
+    """Merges, the newest first; POST plans base…top and queues the merge."""
+
+    actions = {"POST": Action.MERGE}
+    queryset = merge_selectors.merges()
+
+    def get_serializer_class(self) -> Any:
+        """What is asked for differs from what is answered."""
+        return shapes.MergeRequestSerializer if self.request.method == "POST" else shapes.MergeSerializer
+
+    @extend_schema(
+        request=shapes.MergeRequestSerializer,
+        responses={201: shapes.MergeSerializer, 409: shapes.RefusalSerializer},
+    )
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The queued merge; 409 with the reasons when it is refused."""
+        asked = shapes.MergeRequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        base = get_object_or_404(Volume, pk=asked.validated_data["base"])
+        top = get_object_or_404(Volume, pk=asked.validated_data["top"])
+        try:
+            merge = merge_services.request_merge(base, top, request.user, origin(request))
+        except merge_services.RefusedError as error:
+            return refused(error.reasons)
+        except PlanError as error:
+            return refused([str(error)])
+        return Response(shapes.MergeSerializer(merge).data, status=status.HTTP_201_CREATED)
+
+
+class MergeDetail(generics.RetrieveAPIView[Merge]):
+    """One merge."""
+
+    queryset = merge_selectors.merges()
+    serializer_class = shapes.MergeSerializer
+
+
+class MergeLive(APIView):
+    """One merge with its steps, as the socket sends it."""
+
+    @extend_schema(responses=shapes.LiveSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        """The whole state now."""
+        get_object_or_404(Merge, pk=pk)
+        return Response(merge_selectors.merge_live(pk))
+
+
+class _MergeAct(APIView):
+    actions = {"POST": Action.MERGE}
+    service = staticmethod(merge_services.cancel)
+
+    @extend_schema(request=None, responses={202: shapes.MergeSerializer, 409: shapes.RefusalSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        """The merge as it then stands; 409 with the reason when it is too late."""
+        merge = get_object_or_404(Merge, pk=pk)
+        try:
+            self.service(merge, request.user, origin(request))
+        except merge_services.RefusedError as error:
+            return refused(error.reasons)
+        merge.refresh_from_db()
+        return Response(shapes.MergeSerializer(merge).data, status=status.HTTP_202_ACCEPTED)
+
+
+class MergeCancel(_MergeAct):
+    """Take a merge back before its overlays are touched."""
+
+
+class MergeResume(_MergeAct):
+    """Go on with a merge that needs attention."""
+
+    service = staticmethod(merge_services.resume)
+
+
+class Activity(APIView):
+    """What runs and what has just ended, as the socket sends it."""
+
+    @extend_schema(responses=shapes.LiveSerializer)
+    def get(self, request: Request) -> Response:
+        """The whole state now."""
+        return Response(merge_selectors.activity_live())

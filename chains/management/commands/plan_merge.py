@@ -1,0 +1,72 @@
+"""Show what a merge would do, cost and remove."""
+
+import argparse
+import json
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from chains.core.errors import StrataError
+from chains.core.names import display, portable
+from chains.core.plans import Plan, PlanError
+from chains.core.units import binary
+from chains.management.commands._common import REFUSED, WRONG, MergeCommand
+from chains.merges.services import read_maps_for
+from chains.merges.situation import plan_from_inventory
+
+
+class Command(MergeCommand):
+    """manage.py plan_merge DOMAIN BASE TOP [--json]."""
+
+    help = "Plan the merge of BASE…TOP. Exit code 1 when it is refused, with the reasons."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """What to join."""
+        super().add_arguments(parser)
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Plan it; block maps that are missing are read here and now."""
+        base, top = self.volumes(options)
+        try:
+            read_maps_for(top)
+        except StrataError as error:
+            self.stderr.write(display(str(error)))
+        try:
+            plan = plan_from_inventory(base, top)
+        except PlanError as error:
+            raise CommandError(str(error), returncode=WRONG) from None
+        self.stdout.write(json.dumps(facts(plan), indent=2) if options["json"] else text(plan))
+        if plan.refusals:
+            raise CommandError("refused: " + " ".join(r.text for r in plan.refusals), returncode=REFUSED)
+
+
+def facts(plan: Plan) -> dict[str, Any]:
+    """A plan for scripts; sizes in bytes."""
+    found: dict[str, Any] = {}
+    for name, value in plan.__dict__.items():
+        if isinstance(value, tuple) and name != "refusals":
+            found[name] = [portable(item) for item in value]
+        else:
+            found[name] = portable(value) if isinstance(value, str) else value
+    found["base"], found["top"] = portable(plan.base), portable(plan.top)
+    found["refusals"] = [{"code": r.code, "text": r.text} for r in plan.refusals]
+    return found
+
+
+def text(plan: Plan) -> str:
+    """A plan for people."""
+    def size(n: int | None) -> str:
+        return "unknown" if n is None else binary(n)
+
+    names = " ← ".join(display(path) for path in reversed(plan.layers))
+    lines = [
+        f"{plan.strategy}: {names} into one new {plan.new_format} volume",
+        f"copies {size(plan.bytes_to_copy)}, needs {size(plan.space_needed)} free of {size(plan.space_free)}",
+        "removes " + ", ".join(display(path) for path in plan.removed),
+    ]
+    if plan.overlays:
+        lines.append("re-ties " + ", ".join(display(path) for path in plan.overlays))
+    return "\n".join(lines)
+
+

@@ -1,0 +1,40 @@
+"""Scan a storage domain in this process, which must be on a host that reaches it."""
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from chains.inventory import services
+from chains.management.commands._common import domain_named
+from chains.models import Scan, ScanState
+
+
+class Command(BaseCommand):
+    """manage.py scan_domain NAME."""
+
+    help = "Read every header of a storage domain into the inventory."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Which one."""
+        parser.add_argument("name", metavar="NAME")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Scan it, and say what was found."""
+        domain = domain_named(options["name"])
+        scan = services.request_scan(domain, None, "command line", queue=False)
+        scan = services.run_scan(scan.pk)
+        if scan.state in {ScanState.QUEUED, ScanState.RUNNING}:
+            scan = services.follow_scan(scan.pk)
+        if scan.state != ScanState.SUCCEEDED:
+            raise CommandError(scan.message, returncode=1)
+        self._report(scan)
+
+    def _report(self, scan: Scan) -> None:
+        domain = scan.domain
+        self.stdout.write(
+            f"{domain.name}: {domain.disks.count()} disks, {domain.volumes.count()} volumes, "
+            f"{domain.findings.count()} findings"
+        )
+        for finding in domain.findings.all():
+            self.stdout.write(f"{finding.severity}: {finding.code}: {finding.path_text}: {finding.detail}")
