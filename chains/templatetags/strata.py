@@ -1,0 +1,187 @@
+"""How sizes, names, times and states are written in the pages."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from chains.core import names, units
+from chains.diagrams.palette import colour_class
+
+register = template.Library()
+
+UNKNOWN = "–"
+_STATE_TONES = {
+    "queued": "accent", "running": "accent", "succeeded": "ok", "done": "ok",
+    "failed": "critical", "attention": "warning",
+}  # fmt: skip
+_STATE_WORDS = {"attention": "needs attention"}
+_STEPS = {
+    "preflight": "Check that the chain is still as planned",
+    "copy": "Copy what the layers show into the new volume",
+    "verify": "Compare old and new, byte for byte",
+    "switch": "Put the new volume in the place of the old ones",
+    "remove": "Remove the volumes that nothing reads any more",
+}
+
+
+@register.filter
+def binary(value: float | None) -> str:
+    """Bytes in binary units; a dash for what is not known."""
+    return UNKNOWN if value is None else units.binary(int(value))
+
+
+@register.filter
+def rate(value: float | None) -> str:
+    """Bytes a second."""
+    return UNKNOWN if value is None else f"{units.binary(int(value))}/s"
+
+
+@register.filter
+def visible(value: str | None) -> str:
+    """A file name with nothing hidden in it; the template escapes it for HTML."""
+    return UNKNOWN if value is None else names.display(value)
+
+
+@register.filter
+def basename(value: str | None) -> str:
+    """The last part of a path, fit to be shown."""
+    return UNKNOWN if value is None else names.display(value.rstrip("/").rpartition("/")[2])
+
+
+@register.filter
+def percent_of(part: float | None, whole: float | None) -> float:
+    """``part`` as a percentage of ``whole``, 0 where that makes no sense."""
+    if part is None or not whole:
+        return 0.0
+    return round(min(100.0, max(0.0, 100.0 * part / whole)), 2)
+
+
+@register.filter
+def minus(value: int | None, other: int | None) -> int | None:
+    """The difference; None where one is not known."""
+    return None if value is None or other is None else value - other
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Seconds as ``8 s``, ``3 min 20 s``, ``2 h 5 min``: as static/js/words.js writes them."""
+    if seconds is None:
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+@register.filter
+def until(start: datetime | str | None, end: datetime | str | None) -> str:
+    """How long something took, or has taken so far."""
+    begin, finish = _moment(start), _moment(end)
+    if begin is None:
+        return UNKNOWN
+    return duration(((finish or timezone.now()) - begin).total_seconds())
+
+
+@register.filter
+def ago(value: datetime | str | None) -> str:
+    """How long ago, in one unit: ``5 min ago``."""
+    at = _moment(value)
+    if at is None:
+        return "never"
+    seconds = (timezone.now() - at).total_seconds()
+    if seconds < 10:
+        return "just now"
+    for limit, unit, word in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
+        if seconds < limit:
+            return f"{int(seconds // unit)} {word} ago"
+    return f"{int(seconds // 86_400)} d ago"
+
+
+@register.simple_tag
+def when(value: datetime | str | None, empty: str = UNKNOWN) -> SafeString | str:
+    """A moment as a time element: how long ago, and on hover when; ui.js puts it in the reader's zone."""
+    at = _moment(value)
+    if at is None:
+        return empty
+    exact = timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>', at.isoformat(), exact, ago(at)
+    )
+
+
+@register.simple_tag
+def icon(name: str, label: str = "") -> SafeString:
+    """One drawing of static/img/icons.svg; silent to screen readers unless it has a label."""
+    address = f"{static('img/icons.svg')}#{name}"
+    if label:
+        return format_html(
+            '<svg class="icon" role="img" aria-label="{}"><use href="{}"/></svg>', label, address
+        )
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}"/></svg>', address)
+
+
+@register.filter
+def state_tone(state: str) -> str:
+    """The class of a state's badge."""
+    tone = _STATE_TONES.get(state, "")
+    return f"badge badge-{tone}" if tone else "badge"
+
+
+@register.filter
+def state_words(state: str) -> str:
+    """A state in words."""
+    return _STATE_WORDS.get(state, state)
+
+
+@register.filter
+def step_words(name: str) -> str:
+    """What a step of a merge does."""
+    return _STEPS.get(name, name)
+
+
+@register.filter
+def layer_rows(layers: Sequence[tuple[Any, str]], reads: Any) -> list[dict[str, Any]]:
+    """The rows of a disk's table of layers: each layer with its colour, and its figures if there are any."""
+    figures = {part.volume.pk: part for part in reads.layers} if reads is not None else {}
+    return [
+        {
+            "volume": volume,
+            "role": role,
+            "colour": colour_class(index),
+            "figures": figures.get(volume.pk),
+        }
+        for index, (volume, role) in enumerate(layers)
+    ]
+
+
+@register.filter
+def answer_parts(reads: Any) -> list[dict[str, Any]]:
+    """The parts of the bar «who answers», left to right, in percent of the disk."""
+    parts: list[dict[str, Any]] = []
+    at = 0.0
+    for layer in reads.layers:
+        width = percent_of(layer.answered, reads.size)
+        if width > 0:
+            parts.append({"x": round(at, 2), "width": width, "colour": layer.colour})
+            at += width
+    return parts
+
+
+@register.filter
+def sum_of(items: Iterable[Any], attribute: str) -> int:
+    """The sum of one attribute."""
+    return sum(getattr(item, attribute) or 0 for item in items)
+
+
+def _moment(value: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
