@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 
-from chains.core.chain import read_chain, read_chain_maps
+from chains.core.chain import read_chain
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
 from chains.core.links import Chain
-from chains.core.reads import ReadMap, figures, resolve
+from chains.core.reads import ReadMap, figures, read_chain_maps, resolve
 from chains.inventory.selectors import chain_of
 from chains.models import BlockMap, Disk, Volume, VolumeMap
 

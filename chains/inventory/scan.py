@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 
-from chains.core.forest import Forest, hints, link
+from chains.core.forest import Forest, hints, link, outdated
 from chains.core.layer import Layer, read_layer
 from chains.core.errors import StrataError
 from chains.core.names import display
@@ -40,8 +40,8 @@ def read_forest(root: str, report: Report | None = None) -> Forest:
         if report is not None:
             report(number + 1, len(paths))
     recorded = hints(layers)
-    for path, image_format in recorded.items():
-        if path in layers and layers[path].format != image_format:
+    while stale := outdated(layers):
+        for path, image_format in stale.items():
             layers[path] = read_layer(root, path, image_format)
     kept = {path: layer for path, layer in layers.items() if _is_volume(layer, recorded)}
     return link(kept, root)

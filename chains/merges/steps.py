@@ -11,13 +11,14 @@ from typing import ParamSpec, TypeVar, cast
 
 from channels.db import database_sync_to_async
 
-from chains.core.chain import read_chain, read_chain_maps
+from chains.core.chain import read_chain
 from chains.core.errors import StrataError
 from chains.core.forest import Forest
 from chains.core.layer import read_layer
 from chains.core.names import display
 from chains.core.plans import Plan, concerned, plan_convert
 from chains.core.progress import Meter, Throttle
+from chains.core.reads import read_chain_maps
 from chains.core.states import StepName
 from chains.inventory.scan import read_forest
 from chains.merges import journal

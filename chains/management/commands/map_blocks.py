@@ -6,10 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chains.core.chain import read_chain, read_chain_maps
+from chains.core.chain import read_chain
 from chains.core.errors import StrataError
 from chains.core.names import display
-from chains.core.reads import entries, resolve
+from chains.core.reads import entries, read_chain_maps, resolve
 from chains.management.commands.show_chain import located
 
 
