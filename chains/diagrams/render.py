@@ -44,27 +44,27 @@ class RenderFailedError(RenderError):
 
 
 def digest(dot_source: str) -> str:
-    """The name under which the SVG of this DOT can be cached."""
-    return hashlib.sha256(f"{_REVISION}\n{dot_source}".encode()).hexdigest()
+    """The name under which the SVG of this DOT, or of this title, can be cached."""
+    text = f"{_REVISION}\n{dot_source}"
+    # DOT of ours is plain Unicode, but a title may carry a file name with bytes that are not.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def render_svg(
     dot_source: str, *, title: str, timeout: float = 10.0, max_bytes: int = MAX_BYTES
 ) -> str:
     """Draw one graph; ``title`` is what a screen reader says of it. Raises ``RenderError``."""
-    return render_many([dot_source], titles=[title], timeout=timeout, max_bytes=max_bytes)[0]
+    return render_many([dot_source], title=title, timeout=timeout, max_bytes=max_bytes)[0]
 
 
 def render_many(
     dot_sources: Sequence[str],
     *,
-    titles: Sequence[str],
+    title: str,
     timeout: float = 10.0,
     max_bytes: int = MAX_BYTES,
 ) -> list[str]:
-    """Draw several graphs with one process; the limits hold for all of them together."""
-    if len(titles) != len(dot_sources):
-        raise ValueError("Every graph needs one title")
+    """Draw the graphs of one page with one process; the limits hold for all of them together."""
     if not dot_sources:
         return []
     source = "\n".join(dot_sources).encode()
@@ -77,7 +77,7 @@ def render_many(
     if len(documents) != len(dot_sources):
         raise RenderFailedError("Graphviz did not draw every part of the diagram.")
     cleaned = []
-    for document, dot_source, title in zip(documents, dot_sources, titles, strict=True):
+    for document, dot_source in zip(documents, dot_sources, strict=True):
         try:
             cleaned.append(clean(document, title=title, prefix=f"d{digest(dot_source)[:10]}-"))
         except ValueError as error:

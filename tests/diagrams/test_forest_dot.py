@@ -26,7 +26,7 @@ def template(clones: int) -> tuple[list[DrawnVolume], Edges]:
 
 def drawn(volumes: list[DrawnVolume], edges: Edges, **options: object):
     sources = forest_dots(volumes, edges, **options)  # type: ignore[arg-type]
-    return [parse(svg) for svg in render_many(sources, titles=["Tree"] * len(sources))]
+    return [parse(svg) for svg in render_many(sources, title="Trees")]
 
 
 def test_one_graph_a_tree_largest_first() -> None:
@@ -116,4 +116,4 @@ def test_a_thousand_volumes_in_small_trees_are_quick() -> None:
 
 def test_an_empty_domain_has_no_trees() -> None:
     assert forest_dots([], []) == []
-    assert render_many([], titles=[]) == []
+    assert render_many([], title="Nothing") == []

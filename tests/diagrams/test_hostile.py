@@ -63,7 +63,7 @@ def test_chain_shows_a_hostile_name_as_text(name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_forest_shows_a_hostile_name_as_text(name: str) -> None:
     volumes = [volume(1, name, role="root"), volume(2, name, url=f"/v/?name={name}")]
-    svg = parse(render_many(forest_dots(volumes, [("v1", "v2")]), titles=[name])[0])
+    svg = parse(render_many(forest_dots(volumes, [("v1", "v2")]), title=name)[0])
     assert_harmless(svg)
     assert texts(svg).count(shorten(seen(name), 24)) == 2
     assert len(links(svg)) == 1
