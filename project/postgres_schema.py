@@ -1,5 +1,6 @@
 """The tables of the embedded database: nobody administers it, so it is kept up to date unasked."""
 
+import os
 from pathlib import Path
 
 import psycopg
@@ -36,9 +37,7 @@ def migrate_if_needed() -> None:
     if is_migrated():
         return
     connection.close()
-    parameters = connection.get_connection_params()
-    conninfo = {name: parameters[name] for name in ("host", "port", "user", "dbname")}
-    with psycopg.connect(**conninfo, autocommit=True) as guard:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as guard:
         guard.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
         if not is_migrated():
             call_command("migrate", interactive=False, verbosity=0)

@@ -33,12 +33,16 @@ def die_with_parent(number: int) -> Callable[[], None]:
     return prepare
 
 
-def spawn(argv: Sequence[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+def spawn(
+    argv: Sequence[str], environment: dict[str, str], *, quiet: bool = False
+) -> "subprocess.Popen[bytes]":
     """A child in a session of its own: Ctrl-C reaches the parent alone, which stops it in order."""
     return subprocess.Popen(
         argv,
         env=environment,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if quiet else None,
+        stderr=subprocess.DEVNULL if quiet else None,
         start_new_session=True,
         preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - from the main thread only
     )
@@ -69,6 +73,7 @@ class Child:
     ) -> None:
         self.name = name
         self.process: subprocess.Popen[bytes] | None = None
+        self.deaths = 0
         self._argv = argv
         self._environment = environment
         self._grace = grace
@@ -87,6 +92,7 @@ class Child:
         if code is None:
             return ""
         self.process = None
+        self.deaths += 1
         if now - self._started >= STEADY_SECONDS:
             self._pause = SHORTEST_PAUSE
         self._next_start = now + self._pause
@@ -103,6 +109,29 @@ class Child:
         return "" if in_time else f"the {self.name} process did not end in time and was killed"
 
 
+class Watch:
+    """A check that is repeated; the same complaint is made once."""
+
+    def __init__(self, check: Callable[[], None], every: float) -> None:
+        self._check = check
+        self._every = every
+        self._next = 0.0
+        self._told = ""
+
+    def tend(self, now: float) -> str:
+        """Runs the check when its time has come; returns what there is to say."""
+        if now < self._next:
+            return ""
+        self._next = now + self._every
+        try:
+            self._check()
+        except Exception as error:
+            told, self._told = self._told, str(error)
+            return "" if told == self._told else self._told
+        self._told = ""
+        return ""
+
+
 class Supervisor:
     """Tends its children until a signal says stop; then stops them, the last one started first."""
 
@@ -110,11 +139,16 @@ class Supervisor:
         self._say = say
         self._children: list[Child] = []
         self._previous: dict[int, object] = {}
+        self._watches: list[Watch] = []
         self.stopping = False
 
     def add(self, child: Child) -> None:
         """A child to be started at the next tick."""
         self._children.append(child)
+
+    def watch(self, check: Callable[[], None], *, every: float) -> None:
+        """Something to be called now and then; what it raises is told, and it is called again."""
+        self._watches.append(Watch(check, every))
 
     def __enter__(self) -> "Supervisor":
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -138,6 +172,9 @@ class Supervisor:
             now = time.monotonic()
             for child in self._children:
                 if text := child.tend(now):
+                    self._say(text)
+            for watch in self._watches:
+                if text := watch.tend(now):
                     self._say(text)
             if until is not None and until():
                 return True
