@@ -18,13 +18,13 @@ from django.db import connection
 
 from project import demo_domain, postgres, supervisor
 from project.demo_accounts import Login, ensure_accounts
-from project.postgres_commands import use
+from project.postgres_commands import require, use
 from project.postgres_places import open_lock, try_lock
 from project.postgres_schema import migrate_if_needed
 
 DOMAIN = "demo"
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared with, and only on request
-WEB_GRACE, WORKER_GRACE = 6.0, 15.0
+WEB_GRACE, WORKER_GRACE, SCAN_GRACE = 6.0, 15.0, 1.0
 READY_SECONDS = 60.0
 HOPELESS = 3  # deaths of the web process before its first answer
 DATABASE_CHECK_SECONDS = 2.0
@@ -54,14 +54,15 @@ def run(options: Options, say: Callable[[str], None]) -> None:
         check_address(options.host, options.port)
         if options.fresh:
             _wipe(var)
-        if os.environ.get("DATABASE_URL", ""):
+        if url := os.environ.get("DATABASE_URL", ""):
+            require(url)
             _run(options, var, None, say)
-            return
-        say("Starting the database ...")
-        with postgres.acquire(var) as lease:
-            use(lease.url)
-            _run(options, var, lease, say)
-        lease.wait_stopped()
+        else:
+            say("Starting the database ...")
+            with postgres.acquire(var) as lease:
+                use(lease.url)
+                _run(options, var, lease, say)
+            lease.wait_stopped()
     say("Stopped.")
 
 
@@ -149,19 +150,19 @@ def _serve(
     processes.add(web)
     if lease is not None:
         processes.watch(lease.ensure, every=DATABASE_CHECK_SECONDS)
-    processes.run(lambda: web.deaths >= HOPELESS or _answers(options), READY_SECONDS)
-    if processes.stopping:
-        return
-    if not _answers(options):
-        raise DemoError("the web process does not answer; what it said is above")
     scan = supervisor.spawn(manage("scan_domain", DOMAIN), environment, quiet=True)
-    processes.run(lambda: scan.poll() is not None)
-    if scan.poll() is None:
-        supervisor.stop(scan, 1.0)
-        return
-    if scan.returncode:
-        say(f"The first scan failed; manage.py scan_domain {DOMAIN} says why.")
-    say(welcome(options, logins))
+    try:
+        processes.run(lambda: web.deaths >= HOPELESS or _answers(options), READY_SECONDS)
+        if not (processes.stopping or _answers(options)):
+            raise DemoError("the web process does not answer; what it said is above")
+        # The pages have something to show when their address is told.
+        processes.run(lambda: scan.poll() is not None)
+    finally:
+        supervisor.stop(scan, SCAN_GRACE)
+    if not processes.stopping:
+        if scan.returncode:
+            say(f"The first scan failed; manage.py scan_domain {DOMAIN} says why.")
+        say(welcome(options, logins))
     processes.run()
     say("Stopping ...")
 

@@ -31,9 +31,7 @@ WITHOUT_DATABASE = frozenset(
     }
 )
 # These deal with the schema themselves: the database is there, but nothing is migrated for them.
-WITHOUT_SCHEMA = frozenset(
-    {"dbshell", "demo", "makemigrations", "migrate", "showmigrations", "sqlmigrate"}
-)
+WITHOUT_SCHEMA = frozenset({"dbshell", "makemigrations", "migrate", "showmigrations", "sqlmigrate"})
 BASE_DIR = Path(__file__).resolve().parent.parent
 USAGE, FAILED, INTERRUPTED, PIPE_CLOSED = 2, 1, 130, 141
 
@@ -143,12 +141,10 @@ def _run_command(command: BaseCommand, argv: list[str]) -> None:
 @contextmanager
 def database_for(name: str, options: dict[str, Any]) -> Iterator[None]:
     """Within it the database that the command needs is there: DATABASE_URL's, or our own."""
-    if name in WITHOUT_DATABASE and not options.get("databases"):
-        yield
+    if name == "demo" or (name in WITHOUT_DATABASE and not options.get("databases")):
+        yield  # the demo takes its own lease, and holds it until its children are gone
     elif url := os.environ.get("DATABASE_URL", ""):
-        _require(url)
-        yield
-    elif name == "demo":  # it holds the server longer than this: until its children are gone
+        require(url)
         yield
     else:
         with postgres.acquire(env.var_directory(BASE_DIR)) as lease:
@@ -167,7 +163,7 @@ def use(url: str) -> None:
     settings.DATABASES["default"].update(env.database(url))
 
 
-def _require(url: str) -> None:
+def require(url: str) -> None:
     """Raises OperationalError with the true reason, at once and not when a pool has given up."""
     env.database(url)
     try:
