@@ -91,7 +91,9 @@ class ExtentMap:
     @classmethod
     def from_bytes(cls, packed: bytes) -> "ExtentMap":
         """Unpack what `to_bytes` made. Raises StoredMapError for anything else."""
-        facts, columns = packing.unpack(b"SEM1", packed, 3, (np.int64, np.int64, np.uint8))
+        facts, columns = packing.unpack(b"SEM1", packed, (np.int64, np.int64, np.uint8))
+        if len(facts) != 3:
+            raise StoredMapError("The stored block map is damaged: read the layer again.")
         size, compressed, l2_bytes = facts
         gaps, lengths, kinds = columns
         packing.check_tiling(size, gaps, lengths, exact=False)

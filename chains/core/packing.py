@@ -19,7 +19,7 @@ _HEAD = struct.Struct(">4sQQQ")
 _BLOCK = struct.Struct(">BQ")
 _LEVEL = 1  # a map is written once and read often, but by a worker that has merges to watch
 MAX_RUNS = 2**28
-MAX_FACTS = 16
+MAX_FACTS = 2**14
 _DAMAGED = "The stored block map is damaged or of another version: read the chain again."
 
 
@@ -38,13 +38,13 @@ def pack(tag: bytes, facts: Sequence[int], columns: Sequence[NDArray[Any]]) -> b
 
 
 def unpack(
-    tag: bytes, packed: bytes, facts: int, dtypes: Sequence[Any]
+    tag: bytes, packed: bytes, dtypes: Sequence[Any]
 ) -> tuple[list[int], list[NDArray[Any]]]:
     """Unpack what `pack` made. Raises StoredMapError for anything that it could not have made."""
     view = memoryview(packed)
     try:
-        found, count, unit, fact_count = _HEAD.unpack_from(view)
-        if found != tag or fact_count != facts or count > MAX_RUNS or not 0 < unit < 2**63:
+        found, count, unit, facts = _HEAD.unpack_from(view)
+        if found != tag or facts > MAX_FACTS or count > MAX_RUNS or not 0 < unit < 2**63:
             raise StoredMapError(_DAMAGED)
         at = _HEAD.size
         numbers = list(struct.unpack_from(f">{facts}q", view, at))

@@ -34,9 +34,8 @@ def read_extents(fd: int, path: str = "") -> ExtentMap:
             )
         ) from error
     size = virtual_size(file_size)
-    if edges and edges[-1] == file_size:
-        edges[-1] = size  # the last sector is read whole
-    # Data and holes take turns, so the runs lie between all edges, holes first.
+    # Data and holes take turns, so the runs lie between all edges, holes first. What the last
+    # sector has beyond the end of the file reads zero, as qemu-img map says too.
     bounds = np.array([0, *edges, size], np.int64)
     kinds = np.full(len(bounds) - 1, Kind.ZERO, np.uint8)
     kinds[1::2] = Kind.DATA

@@ -21,13 +21,14 @@ MAX_LAYERS = 2**13
 class ReadMap:
     """Runs that cover [0, size) without a gap, each with the layer that answers it and how.
 
-    `owners` are layer indexes, 0 is the active layer and NOBODY (-1) none; `kinds` are values of
-    Kind (UNALLOCATED exactly where nobody answers). Neighbours differ. `depth_count` is the number
-    of layers. Sizes are bytes.
+    `owners` are layer indexes, 0 is the active layer and NOBODY (-1) none. `kinds` are values of
+    Kind; where nobody answers UNALLOCATED means that the chain ends there, and ZERO that a layer
+    does: one that is shorter than the layers above hides all that lies below it, and reads zero.
+    Neighbours differ. `sizes` are the virtual sizes of the layers. All sizes are bytes.
     """
 
     size: int
-    depth_count: int
+    sizes: tuple[int, ...]
     starts: Int64s
     lengths: Int64s
     owners: Int16s
@@ -37,7 +38,7 @@ class ReadMap:
         if not isinstance(other, ReadMap):
             return NotImplemented
         return (
-            (self.size, self.depth_count) == (other.size, other.depth_count)
+            (self.size, self.sizes) == (other.size, other.sizes)
             and np.array_equal(self.lengths, other.lengths)
             and np.array_equal(self.owners, other.owners)
             and np.array_equal(self.kinds, other.kinds)
@@ -45,26 +46,32 @@ class ReadMap:
 
     __hash__ = None  # type: ignore[assignment]
 
+    @property
+    def depth_count(self) -> int:
+        """The number of layers."""
+        return len(self.sizes)
+
     def to_bytes(self) -> bytes:
         """Pack the map for storage: versioned, compressed."""
-        facts = (self.size, self.depth_count)
-        return packing.pack(b"SRM1", facts, (self.lengths, self.owners, self.kinds))
+        return packing.pack(b"SRM1", self.sizes, (self.lengths, self.owners, self.kinds))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> "ReadMap":
         """Unpack what `to_bytes` made. Raises StoredMapError for anything else."""
         dtypes = (np.int64, np.int16, np.uint8)
-        (size, depth), (lengths, owners, kinds) = packing.unpack(b"SRM1", packed, 2, dtypes)
+        sizes, (lengths, owners, kinds) = packing.unpack(b"SRM1", packed, dtypes)
+        size = sizes[0] if sizes else -1
         packing.check_tiling(size, np.zeros(1, np.int64), lengths, exact=True)
         if len(owners) and not (
-            depth <= MAX_LAYERS
+            len(sizes) <= MAX_LAYERS
             and int(owners.min()) >= NOBODY
-            and int(owners.max()) < depth
+            and int(owners.max()) < len(sizes)
             and int(kinds.max()) <= Kind.DATA
-            and bool(((owners == NOBODY) == (kinds == Kind.UNALLOCATED)).all())
+            and not (kinds[owners != NOBODY] == Kind.UNALLOCATED).any()
+            and not (kinds[owners == NOBODY] == Kind.DATA).any()
         ):
             raise StoredMapError("The stored block map is damaged: read the chain again.")
-        return cls(size, depth, np.cumsum(lengths) - lengths, lengths, owners, kinds)
+        return cls(size, tuple(sizes), np.cumsum(lengths) - lengths, lengths, owners, kinds)
 
     def answered_by(self, owner: int) -> Cumulative:
         """Return the runs that one layer answers (NOBODY: that none answers)."""
@@ -84,8 +91,8 @@ class ReadMap:
 def resolve(maps: Sequence[ExtentMap]) -> ReadMap:
     """Resolve a chain, active layer first, into which layer answers each byte of its disk.
 
-    The semantics are those of `qemu-img map`: the first layer that holds a byte answers; a layer
-    shorter than the disk answers zeroes from its end on; what lies beyond the disk does not count.
+    The semantics are those of `qemu-img map`: the first layer that holds a byte answers; from the
+    end of a layer on, everything below it is hidden; what lies beyond the disk does not count.
     Raises StrataError without layers, or with more than MAX_LAYERS.
     """
     if not 0 < len(maps) <= MAX_LAYERS:
@@ -97,12 +104,16 @@ def resolve(maps: Sequence[ExtentMap]) -> ReadMap:
         covers = pairs + covers[len(pairs) * 2 :]
     edges, codes = covers[0]
     owners = (codes >> 1).astype(np.int16)
-    kinds = np.where(codes < 0, 0, (codes & 1) + 1).astype(np.uint8)
-    return ReadMap(size, len(maps), edges[:-1], np.diff(edges), owners, kinds)
+    kinds = np.where(codes == _OPEN, 0, (codes & 1) + 1).astype(np.uint8)
+    sizes = tuple(layer.size for layer in maps)
+    return ReadMap(size, sizes, edges[:-1], np.diff(edges), owners, kinds)
 
 
-# A cover is (edges, codes): codes[i] is what [edges[i], edges[i+1]) reads: NOBODY, or the layer's
-# index twice plus one for data. One small number instead of two columns halves the work.
+# A cover is (edges, codes): codes[i] is what [edges[i], edges[i+1]) reads: the layer's index twice
+# plus one for data, or one of these two, which stand for NOBODY and kinds UNALLOCATED and ZERO when
+# they are taken apart the same way. One small number instead of two columns halves the work.
+_OPEN = -1  # ask the layer below
+_CLOSED = -2  # beyond the end of a layer: nothing below counts
 _Cover = tuple[Int64s, Int16s]
 
 
@@ -112,7 +123,7 @@ def _cover(layer: ExtentMap, depth: int, size: int) -> _Cover:
     held = min(layer.size, size)
     # Gaps and runs take turns; then come the gap up to the layer's end, and what lies beyond it.
     edges = np.empty(2 * inside + 3, np.int64)
-    codes = np.full(2 * inside + 2, NOBODY, np.int16)
+    codes = np.full(2 * inside + 2, _OPEN, np.int16)
     edges[0] = 0
     edges[1 : 2 * inside : 2] = layer.starts[:inside]
     edges[2 : 2 * inside + 1 : 2] = layer.starts[:inside] + layer.lengths[:inside]
@@ -120,7 +131,7 @@ def _cover(layer: ExtentMap, depth: int, size: int) -> _Cover:
     edges[2 * inside + 2] = size
     np.minimum(edges, size, out=edges)
     codes[1 : 2 * inside : 2] = 2 * depth + (layer.kinds[:inside] == Kind.DATA)
-    codes[-1] = 2 * depth  # zeroes that QEMU synthesizes beyond the end of a short layer
+    codes[-1] = _CLOSED
     solid = np.diff(edges) > 0
     return np.append(edges[:-1][solid], size), codes[solid]
 
@@ -138,7 +149,7 @@ def _over(upper: _Cover, lower: _Cover) -> _Cover:
     seen = np.cumsum(above)[last]
     edges = edges[last]
     codes = upper[1][seen - 1]
-    open_ = codes == NOBODY
+    open_ = codes == _OPEN
     below = np.flatnonzero(last) + 1 - seen
     codes[open_] = lower[1][below[open_] - 1]
     changed = np.ones(len(codes), bool)
@@ -149,16 +160,33 @@ def _over(upper: _Cover, lower: _Cover) -> _Cover:
 def entries(read_map: ReadMap) -> Iterator[dict[str, int | bool]]:
     """Yield what `qemu-img map --output=json` prints: start, length, depth, present, zero, data.
 
-    Where no layer holds anything `present` is false and `depth` is that of the last layer.
+    Where no layer holds anything `present` is false, and `depth` is that of the last layer looked
+    at: the root layer, or the one over the layer that ends before (seen with qemu-img 7.2).
     """
     columns = (read_map.starts, read_map.lengths, read_map.owners, read_map.kinds)
     bottom = read_map.depth_count - 1
     for start, length, owner, kind in zip(*(c.tolist() for c in columns), strict=True):
-        yield {
-            "start": start,
-            "length": length,
-            "depth": bottom if owner == NOBODY else owner,
-            "present": owner != NOBODY,
-            "zero": kind != Kind.DATA,
-            "data": kind == Kind.DATA,
-        }
+        pieces = [(start, length, bottom if owner == NOBODY else owner)]
+        if owner == NOBODY and kind == Kind.ZERO:
+            pieces = _beyond_ends(read_map.sizes, start, start + length)
+        for first, count, depth in pieces:
+            yield {
+                "start": first,
+                "length": count,
+                "depth": depth,
+                "present": owner != NOBODY,
+                "zero": kind != Kind.DATA,
+                "data": kind == Kind.DATA,
+            }
+
+
+def _beyond_ends(sizes: tuple[int, ...], start: int, end: int) -> list[tuple[int, int, int]]:
+    """Split a run beyond the ends of layers: (start, length, index of the layer over the end)."""
+    pieces = []
+    while start < end:
+        short = next(index for index, size in enumerate(sizes) if index and size <= start)
+        # An earlier layer that ends inside the run takes over from there.
+        until = min([end, *(size for size in sizes[1:short] if start < size)])
+        pieces.append((start, until - start, short - 1))
+        start = until
+    return pieces

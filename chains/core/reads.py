@@ -37,10 +37,9 @@ __all__ = [
 class LayerFigures:
     """Bytes of one layer. `allocated` and `zeroed` are all that it holds, whether or not in view.
 
-    `answered` is what it answers in this view, data and zeroes (also the zeroes that QEMU reads
-    beyond the end of a layer shorter than the disk), `answered_data` the data of that. `shadowed`
-    is the data that it holds and that nobody can see in this view: hidden by overlays, or beyond
-    the end of the disk. `l2_bytes` is the size of its L2 tables.
+    `answered` is what it answers in this view, data and zeroes, `answered_data` the data of that.
+    `shadowed` is the data that it holds and that nobody can see in this view: hidden by overlays,
+    or beyond the end of the disk or of a layer above. `l2_bytes` is the size of its L2 tables.
     """
 
     allocated: int
@@ -142,7 +141,8 @@ def figures(maps: Sequence[ExtentMap], read_map: ReadMap) -> ReadFigures:
 @dataclass(frozen=True)
 class MergeBytes:
     """Bytes in the layers of a merge: `held` is the data of all of them, shadowed or not;
-    `visible_data` and `visible_zero` are what their joined view shows."""
+    `visible_data` and `visible_zero` are what their joined view shows (zeroes also beyond the end
+    of a layer shorter than those above it: a merge has to keep them)."""
 
     held: int
     visible_data: int
@@ -151,11 +151,11 @@ class MergeBytes:
 
 def merge_bytes(maps: Sequence[ExtentMap]) -> MergeBytes:
     """Sum up the layers of a merge; `maps` run from top to base, as everywhere in this module."""
-    totals = _totals(resolve(maps))[1:]
+    view = resolve(maps)
     return MergeBytes(
         held=sum(layer.allocated for layer in maps),
-        visible_data=sum(data for _, data in totals),
-        visible_zero=sum(zero for zero, _ in totals),
+        visible_data=int(view.lengths[view.kinds == Kind.DATA].sum()),
+        visible_zero=int(view.lengths[view.kinds == Kind.ZERO].sum()),
     )
 
 
