@@ -1,0 +1,13 @@
+// Every page loads this one module; each part looks whether the page has work for it.
+
+import { startActivity } from "./activity.js";
+import { startMerge } from "./merge.js";
+import { startPlan } from "./plan.js";
+import { startReads } from "./reads.js";
+import { startUi } from "./ui.js";
+
+startUi();
+startMerge();
+startActivity();
+startReads();
+startPlan();

@@ -1,0 +1,139 @@
+// The page of one merge, live: state, bar, figures, and each step with its commands.
+
+import { refreshSoon } from "./fragments.js";
+import { connect } from "./live.js";
+import { element } from "./ui.js";
+import { binary, duration, percent } from "./words.js";
+
+const STATE_WORDS = { attention: "needs attention" };
+const TONES = {
+  queued: "accent",
+  running: "accent",
+  succeeded: "ok",
+  done: "ok",
+  failed: "critical",
+  attention: "warning",
+};
+const UNKNOWN = "–";
+
+export function startMerge() {
+  const root = document.querySelector("[data-merge]");
+  if (!root) return;
+  const page = new MergePage(root);
+  const link = connect({
+    url: `/ws/merges/${root.dataset.merge}/`,
+    poll: `/api/v1/merges/${root.dataset.merge}/live/`,
+    onMessage: (news) => {
+      if (news.type !== "merge") return;
+      page.take(news);
+      if (news.finished) link.close();
+    },
+  });
+  document.addEventListener("strata:swapped", () => page.repaint());
+  // The step that runs tells how long it has run, also while nothing is heard of it.
+  setInterval(() => page.paintDurations(), 1_000);
+}
+
+class MergePage {
+  constructor(root) {
+    this.root = root;
+    this.state = root.dataset.state;
+    this.highest = Number(root.querySelector("[data-bar]")?.value ?? 0);
+    this.news = null;
+  }
+
+  take(news) {
+    this.news = news;
+    const settled = news.finished || news.state === "attention";
+    if (news.state !== this.state && (settled || this.state === "attention")) refreshSoon();
+    this.state = news.state;
+    this.repaint();
+  }
+
+  repaint() {
+    const news = this.news;
+    if (!news) return;
+    this.paintState(news);
+    this.paintBar(news);
+    for (const step of news.steps) this.paintStep(step);
+    this.paintDurations();
+    for (const form of this.root.querySelectorAll("[data-when]")) form.hidden = !news[form.dataset.when];
+  }
+
+  part(name) {
+    return this.root.querySelector(`[data-part="${name}"]`);
+  }
+
+  paintState(news) {
+    this.root.dataset.state = news.state;
+    const cancelling = news.cancel_requested && !news.finished;
+    paintBadge(this.part("state"), news.state, cancelling ? "cancelling…" : undefined);
+    const message = this.part("message");
+    setText(message, news.message);
+    message.parentElement.hidden = !news.message;
+  }
+
+  paintBar(news) {
+    const bar = this.root.querySelector("[data-bar]");
+    this.highest = Math.max(this.highest, news.percent);
+    bar.value = this.highest;
+    bar.className = `bar bar-tall bar-${TONES[news.state] ?? "none"}`;
+    setText(this.part("percent"), percent(this.highest));
+    setText(this.part("bytes"), `${binary(news.bytes_done)} of ${binary(news.bytes_total)}`);
+    setText(this.part("throughput"), news.throughput === null ? UNKNOWN : `${binary(Math.round(news.throughput))}/s`);
+    setText(this.part("left"), news.seconds_left === null ? UNKNOWN : duration(news.seconds_left));
+  }
+
+  paintStep(step) {
+    const row = this.root.querySelector(`[data-step="${CSS.escape(step.name)}"]`);
+    if (!row) return;
+    if (row.dataset.state !== step.state) {
+      row.dataset.state = step.state;
+      setText(row.querySelector("[data-step-state]"), step.state);
+      const shape = row.querySelector("[data-step-icon] use");
+      shape.setAttribute("href", `${shape.getAttribute("href").split("#")[0]}#${step.state}`);
+      if (step.state === "running") row.setAttribute("aria-current", "step");
+      else row.removeAttribute("aria-current");
+    }
+    row.dataset.started = step.started_at ?? "";
+    row.dataset.finished = step.finished_at ?? "";
+    paintCommands(row.querySelector("[data-commands]"), step.command);
+    const output = row.querySelector("[data-stderr]");
+    const follow = output.scrollTop + output.clientHeight >= output.scrollHeight - 4;
+    setText(output, step.stderr);
+    output.hidden = !step.stderr;
+    if (follow) output.scrollTop = output.scrollHeight;
+  }
+
+  paintDurations() {
+    for (const row of this.root.querySelectorAll("[data-step]")) {
+      const begun = Date.parse(row.dataset.started);
+      if (Number.isNaN(begun)) continue;
+      const ended = Date.parse(row.dataset.finished);
+      const running = row.dataset.state === "running";
+      if (Number.isNaN(ended) && !running) continue;
+      const seconds = ((running ? Date.now() : ended) - begun) / 1000;
+      setText(row.querySelector("[data-duration]"), duration(seconds));
+    }
+  }
+}
+
+function paintBadge(badge, state, words) {
+  const tone = TONES[state];
+  badge.className = tone ? `badge badge-${tone}` : "badge";
+  setText(badge, words ?? STATE_WORDS[state] ?? state);
+}
+
+function paintCommands(list, text) {
+  const lines = text.split("\n").filter(Boolean);
+  const shown = [...list.children];
+  lines.forEach((line, index) => {
+    if (shown[index]) setText(shown[index], line);
+    else list.append(element("pre", "command", line));
+  });
+  for (const extra of shown.slice(lines.length)) extra.remove();
+}
+
+function setText(node, text) {
+  if (node && node.textContent !== text) node.textContent = text;
+}
