@@ -64,7 +64,17 @@ async def _watch(held: psycopg.AsyncConnection, on_loss: Callable[[], None]) -> 
 def conninfo() -> str:
     """How psycopg reaches the database that Django uses."""
     parameters = connection.get_connection_params()
-    wanted = {"host", "port", "user", "password", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey"}
+    wanted = {
+        "host",
+        "port",
+        "user",
+        "password",
+        "dbname",
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+    }
     return psycopg.conninfo.make_conninfo(
         **{name: value for name, value in parameters.items() if name in wanted and value}
     )

@@ -62,7 +62,9 @@ async def _carry_out(merge: Merge) -> None:
         return
     plan = dict(merge.plan)
     fingerprints = unpacked(plan.pop("fingerprints", []))
-    work = Work(merge.pk, merge.domain.path, merge.domain.read_only, Plan.from_json(plan), fingerprints)
+    work = Work(
+        merge.pk, merge.domain.path, merge.domain.read_only, Plan.from_json(plan), fingerprints
+    )
     step = None
     try:
         if merge.cancel_requested and await _may_go_back(merge.pk):
@@ -76,7 +78,9 @@ async def _carry_out(merge: Merge) -> None:
     except StrataError as error:
         await _stopped(work, step, str(error))
     except OSError as error:
-        await _stopped(work, step, f"The storage answered: {error.strerror}. See to it, then try again.")
+        await _stopped(
+            work, step, f"The storage answered: {error.strerror}. See to it, then try again."
+        )
     except Exception:
         logger.exception("merge %s met an error of Strata's own", merge.pk)
         await _stopped(work, step, "Strata met an error of its own; the worker's log has it.")

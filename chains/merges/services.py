@@ -49,7 +49,9 @@ def request_merge(
     if plan.refusals:
         raise RefusedError([refusal.text for refusal in plan.refusals])
     if confirmed is not None and confirmed != plan_digest(plan):
-        raise RefusedError(["The chain has changed since this plan was shown: look at the new plan."])
+        raise RefusedError(
+            ["The chain has changed since this plan was shown: look at the new plan."]
+        )
     family = family_key(top)
     disk = next((v.disk for v in _leaves_above(top) if hasattr(v, "disk")), None)
     try:
@@ -131,7 +133,11 @@ def cancel(merge: Merge, user: User | None, origin: str) -> None:
     with transaction.atomic():
         row = Merge.objects.select_for_update().get(pk=merge.pk)
         if not can_cancel(row, list(row.steps.all())):
-            raise RefusedError(["This merge can not be cancelled any more: its overlays are being switched, or it has ended."])
+            raise RefusedError(
+                [
+                    "This merge can not be cancelled any more: its overlays are being switched, or it has ended."
+                ]
+            )
         _change(row, cancel_requested=True)
         audit.record(user, origin, "cancel merge", str(row))
         enqueue(MERGE, row.domain.storage_host, row.pk)

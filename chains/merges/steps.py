@@ -124,10 +124,15 @@ async def preflight(work: Work, step: MergeStep) -> None:
     situation = await _thread(from_storage, work.root, forest, read_only=work.read_only)
     draft = plan_convert(situation, work.plan.base, work.plan.top, None)
     if not draft.same_work(work.plan):
-        raise StopError("The chain has changed since this merge was planned: scan the domain and plan again.")
+        raise StopError(
+            "The chain has changed since this merge was planned: scan the domain and plan again."
+        )
     chain = forest.chain(work.plan.top)
     if not chain.is_safe:
-        raise StopError("; ".join(refusal.text for refusal in draft.refusals if refusal.code == "unsafe") or "The chain is not safe to merge.")
+        raise StopError(
+            "; ".join(refusal.text for refusal in draft.refusals if refusal.code == "unsafe")
+            or "The chain is not safe to merge."
+        )
     maps = await _thread(read_chain_maps, chain)
     plan = plan_convert(situation, work.plan.base, work.plan.top, maps[: len(draft.layers)])
     if plan.refusals:
@@ -136,7 +141,12 @@ async def preflight(work: Work, step: MergeStep) -> None:
     work.fingerprints = _fingerprints(forest, plan.layers)
     work.plan = plan
     work.meter = Meter(2 * (plan.bytes_to_copy or 0), time.monotonic)
-    await _db(journal.keep_plan, work.pk, plan.to_json() | {"fingerprints": _packed(work.fingerprints)}, 2 * (plan.bytes_to_copy or 0))
+    await _db(
+        journal.keep_plan,
+        work.pk,
+        plan.to_json() | {"fingerprints": _packed(work.fingerprints)},
+        2 * (plan.bytes_to_copy or 0),
+    )
 
 
 async def copy(work: Work, step: MergeStep) -> None:
@@ -153,13 +163,22 @@ async def verify(work: Work, step: MergeStep) -> None:
 
     The two sides read different clusters of different files, so the comparison can really fail.
     """
+    new = await _thread(
+        read_layer, work.root, work.plan.temporary_path(work.pk), work.plan.new_format
+    )
+    if new.virtual_size != work.plan.virtual_size:
+        raise StopError(
+            "The new volume has another size than the old layers, so nothing was changed. Check the storage for errors, and try again."
+        )
     formats = await _thread(_formats, work)
     argv = commands(work.root, work.plan, work.pk, formats).verify
     try:
         await _run(work, step, argv, _compared)
     except CommandError as error:
         if error.returncode == 1:
-            raise StopError("The new volume does not read like the old layers, so nothing was changed. Check the storage for errors, and try again.") from error
+            raise StopError(
+                "The new volume does not read like the old layers, so nothing was changed. Check the storage for errors, and try again."
+            ) from error
         raise
 
 
@@ -178,7 +197,9 @@ async def switch(work: Work, step: MergeStep) -> None:
             await _run(work, step, argv, None)
             layer = await _thread(read_layer, work.root, path, "qcow2")
             if layer.backing_path != work.plan.new_path(work.pk):
-                raise StopError(f"{display(path)} does not name the new volume after its rebase; look at the command and try again.")
+                raise StopError(
+                    f"{display(path)} does not name the new volume after its rebase; look at the command and try again."
+                )
         await _thread(_sync, work.at(path))
 
 
@@ -191,15 +212,21 @@ async def remove(work: Work, step: MergeStep) -> None:
     for path in (*work.plan.overlays, new):
         chain = await _thread(read_chain, work.root, path)
         if not chain.is_safe or (path != new and chain.layers[1].path != new):
-            raise StopError(f"The chain of {display(path)} is not as it should be; the old layers are kept.")
+            raise StopError(
+                f"The chain of {display(path)} is not as it should be; the old layers are kept."
+            )
     removed = set(work.plan.removed)
     for path in removed:
         others = [o for o in forest.overlays.get(path, ()) if o not in removed]
         if others:
-            raise StopError(f"{display(others[0])} has become an overlay of {display(path)}, which is kept. Remove it or give it another backing file, and resume.")
+            raise StopError(
+                f"{display(others[0])} has become an overlay of {display(path)}, which is kept. Remove it or give it another backing file, and resume."
+            )
     await _refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
     await _thread(_check_unchanged, work)
-    await _db(journal.note_command, step, shown(["rm", *[work.at(path) for path in work.plan.removed]]))
+    await _db(
+        journal.note_command, step, shown(["rm", *[work.at(path) for path in work.plan.removed]])
+    )
     await _thread(_remove, work)
 
 
@@ -267,10 +294,14 @@ async def _refuse_users(work: Work, paths: list[str]) -> None:
     try:
         busy = await _thread(users, work.root, paths)
     except OSError as error:
-        raise StopError(f"A layer can not be opened ({error.strerror}): scan the domain and plan again.") from error
+        raise StopError(
+            f"A layer can not be opened ({error.strerror}): scan the domain and plan again."
+        ) from error
     if busy:
         names = ", ".join(display(path) for path in busy)
-        raise StopError(f"Open in another process (a running VM?): {names}. Shut it down, then try again.")
+        raise StopError(
+            f"Open in another process (a running VM?): {names}. Shut it down, then try again."
+        )
 
 
 def _above(work: Work) -> list[str]:
@@ -301,11 +332,15 @@ def unpacked(pairs: list[list[str]]) -> dict[str, str]:
 def _check_unchanged(work: Work) -> None:
     """Raises StopError when an old layer was written, replaced or touched since the preflight."""
     for path, before in work.fingerprints.items():
-        if not os.path.lexists(work.at(path)) or (work.plan.active and path == work.plan.top and not os.path.lexists(work.temporary)):
+        if not os.path.lexists(work.at(path)) or (
+            work.plan.active and path == work.plan.top and not os.path.lexists(work.temporary)
+        ):
             continue  # removed, or replaced by the new volume, by an earlier run of this very step
         now = read_layer(work.root, path).fingerprint.to_text()
         if now != before:
-            raise StopError(f"{display(path)} was changed by somebody else while it was merged; nothing more is done. Compare its content before you go on.")
+            raise StopError(
+                f"{display(path)} was changed by somebody else while it was merged; nothing more is done. Compare its content before you go on."
+            )
 
 
 def _formats(work: Work) -> dict[str, str]:
@@ -331,7 +366,9 @@ def _place(work: Work) -> None:
             with contextlib.suppress(FileExistsError):
                 os.link(work.temporary, work.new)
             if not os.path.samefile(work.temporary, work.new):
-                raise StopError(f"{display(work.new)} exists already and is not ours: rename it, and resume.")
+                raise StopError(
+                    f"{display(work.new)} exists already and is not ours: rename it, and resume."
+                )
             os.unlink(work.temporary)
     if not os.path.lexists(work.new):
         raise StopError(f"{display(work.new)} is gone; the old layers are kept.")

@@ -230,6 +230,8 @@ async def run(
     try:
         return await asyncio.wait_for(child.wait(), timeout)
     except TimeoutError:
-        raise CommandError(f"{argv[0]} gave no answer within {timeout:g} s and was stopped") from None
+        raise CommandError(
+            f"{argv[0]} gave no answer within {timeout:g} s and was stopped"
+        ) from None
     finally:
         await child.stop(grace=0.5)

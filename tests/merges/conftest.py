@@ -1,0 +1,55 @@
+"""A domain on real storage, and a merge carried out in this process."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chains.inventory import blockmaps
+from chains.inventory import services as inventory
+from chains.inventory.scan import scan_domain
+from chains.merges import runner, services
+from chains.models import Merge, StorageDomain, Volume
+
+
+@pytest.fixture
+def domain(tmp_path: Path, transactional_db: None) -> StorageDomain:
+    """A storage domain that is an empty directory."""
+    root = tmp_path / "domain"
+    root.mkdir()
+    return inventory.add_domain("test", str(root), "directory", "here")
+
+
+def volume(domain: StorageDomain, path: str) -> Volume:
+    return Volume.objects.get(domain=domain, path=path)
+
+
+@pytest.fixture
+def asked(domain: StorageDomain) -> Callable[[str, str], Merge]:
+    """Scan, and ask for a merge that nobody has begun."""
+
+    def ask(base: str, top: str) -> Merge:
+        scan_domain(domain)
+        domain.refresh_from_db()
+        with contextlib.suppress(blockmaps.UnsafeChainError):
+            services.read_maps_for(volume(domain, top))
+        return services.request_merge(
+            volume(domain, base), volume(domain, top), None, "test", queue=False
+        )
+
+    return ask
+
+
+@pytest.fixture
+def merged(asked: Callable[[str, str], Merge]) -> Callable[[str, str], Merge]:
+    """Scan, ask, and carry out."""
+
+    def merge(base: str, top: str) -> Merge:
+        row = asked(base, top)
+        asyncio.run(runner.run(row.pk))
+        row.refresh_from_db()
+        return row
+
+    return merge
