@@ -173,7 +173,7 @@ async def _create(root: Path, image: Image) -> None:
         argv += ["-b", image.backing, "-F", image.backing_format]
     if image.unopened:
         argv.append("-u")
-    await _must([*argv, image.name, f"{image.size}M"], root)
+    await _must([*argv, image.name, f"{image.size}M"], root, image.name)
 
 
 async def _write(root: Path, image: Image, pattern: int) -> None:
@@ -183,10 +183,10 @@ async def _write(root: Path, image: Image, pattern: int) -> None:
     for offset, length in image.zeros:
         argv += ["-c", f"write -q -z {offset}M {length}M"]
     if image.data or image.zeros:
-        await _must([*argv, image.name], root)
+        await _must([*argv, image.name], root, image.name)
 
 
-async def _must(argv: list[str], root: Path) -> None:
+async def _must(argv: list[str], root: Path, name: str) -> None:
     try:
         done = await run(argv, cwd=str(root), timeout=TIMEOUT)
     except CommandError as error:
@@ -194,5 +194,5 @@ async def _must(argv: list[str], root: Path) -> None:
     # qemu-io reports a failed write on stdout and may end with 0 all the same.
     said = (done.stderr + done.stdout).decode(errors="replace").strip()
     if done.returncode or said:
-        reason = said.splitlines()[-1] if said else f"exit code {done.returncode}"
-        raise DemoImageError(f"the demo's image {argv[-1]} could not be made: {reason}")
+        reason = said.splitlines()[0] if said else f"exit code {done.returncode}"
+        raise DemoImageError(f"the demo's image {name} could not be made: {reason}")

@@ -1,0 +1,51 @@
+"""The tests' database: made on DATABASE_URL's server, or on an embedded one of the tests' own."""
+
+import os
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from project.postgres import acquire
+from project.postgres_commands import use
+
+PREFIX = "test_strata_"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix):
+    """Called by pytest-django before it makes the database: only when a test wants one.
+
+    Each run has a database of its own name, so that several may go on in one checkout. Child
+    processes of the tests find it in DATABASE_URL, and never the one that was there before.
+    """
+    from django.conf import settings
+
+    name = f"{PREFIX}{os.getpid()}"
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        url = os.environ.get("DATABASE_URL", "")
+        if not url:
+            url = stack.enter_context(acquire(Path(settings.VAR_DIR) / "test")).url
+            _prepare(url)
+        use(url)
+        settings.DATABASES["default"]["TEST"]["NAME"] = name
+        patch.setenv("DATABASE_URL", make_conninfo(url, dbname=name))
+        yield
+
+
+def _prepare(url: str) -> None:
+    """Makes the server quick, for it holds nothing of worth, and drops what killed runs left."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
+        rows = connection.execute("SELECT datname FROM pg_database").fetchall()
+        for (name,) in rows:
+            pid = name.removeprefix(PREFIX)
+            if name != pid and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+                drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+                with suppress(psycopg.Error):  # another run does the same
+                    connection.execute(drop)
