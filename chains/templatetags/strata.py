@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from django import template
 from django.templatetags.static import static
@@ -109,7 +109,7 @@ def ago(value: datetime | str | None) -> str:
 
 @register.simple_tag
 def when(value: datetime | str | None, empty: str = UNKNOWN) -> SafeString | str:
-    """A moment as a time element: how long ago, and on hover when; ui.js puts it in the reader's zone."""
+    """A moment as a time element: how long ago, on hover when; ui.js knows the reader's zone."""
     at = _moment(value)
     if at is None:
         return empty
@@ -149,23 +149,33 @@ def step_words(name: str) -> str:
     return _STEPS.get(name, name)
 
 
-@register.filter
-def layer_rows(layers: Sequence[tuple[Any, str]], reads: Any) -> list[dict[str, Any]]:
-    """The rows of a disk's table of layers: each layer with its colour, and its figures if there are any."""
-    figures = {part.volume.pk: part for part in reads.layers} if reads is not None else {}
-    return [
-        {
-            "volume": volume,
-            "role": role,
-            "colour": colour_class(index),
-            "figures": figures.get(volume.pk),
-        }
-        for index, (volume, role) in enumerate(layers)
-    ]
+class _Figure(Protocol):
+    """What chains/web/reads.py says of one layer, as far as it is needed here."""
+
+    volume: Any
+    colour: str
+    answered: int
+
+
+class _Reads(Protocol):
+    layers: Sequence[_Figure]
+    size: int
 
 
 @register.filter
-def answer_parts(reads: Any) -> list[dict[str, Any]]:
+def layer_rows(layers: Sequence[tuple[Any, str]], reads: _Reads) -> list[dict[str, Any]]:
+    """The rows of a disk's table: each layer with its colour, and its figures if there are any."""
+    figures = {part.volume.pk: part for part in reads.layers}
+    rows = []
+    for index, (volume, role) in enumerate(layers):
+        figure = figures.get(volume.pk)
+        colour = colour_class(index)
+        rows.append({"volume": volume, "role": role, "colour": colour, "figures": figure})
+    return rows
+
+
+@register.filter
+def answer_parts(reads: _Reads) -> list[dict[str, Any]]:
     """The parts of the bar «who answers», left to right, in percent of the disk."""
     parts: list[dict[str, Any]] = []
     at = 0.0
