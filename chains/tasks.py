@@ -63,16 +63,17 @@ async def _keep_house(storage_host: str, process: str) -> None:
 async def work(storage_host: str, *, concurrency: int) -> None:
     """Take the jobs of one storage host until a signal ends it."""
     process = f"{socket.gethostname()}:{os.getpid()}"
-    house = asyncio.create_task(_keep_house(storage_host, process))
-    try:
-        await app.run_worker_async(
-            queues=[storage_host], name=process, concurrency=concurrency, delete_jobs="always",
-            fetch_job_polling_interval=1.0, abort_job_polling_interval=5.0,
-            shutdown_graceful_timeout=DRAIN_SECONDS,
-        )  # fmt: skip
-    finally:
-        house.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await house
-        with contextlib.suppress(Exception):
-            await database_sync_to_async(_leave)(process)
+    async with app.open_async():
+        house = asyncio.create_task(_keep_house(storage_host, process))
+        try:
+            await app.run_worker_async(
+                queues=[storage_host], name=process, concurrency=concurrency, delete_jobs="always",
+                fetch_job_polling_interval=1.0, abort_job_polling_interval=5.0,
+                shutdown_graceful_timeout=DRAIN_SECONDS,
+            )  # fmt: skip
+        finally:
+            house.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await house
+            with contextlib.suppress(Exception):
+                await database_sync_to_async(_leave)(process)

@@ -1,11 +1,16 @@
 """Putting work into the queue of a storage host, in the caller's transaction."""
 
 from django.db import transaction
-from procrastinate.contrib.django import app
+from procrastinate import App
+from procrastinate.contrib.django.django_connector import DjangoConnector
 from procrastinate.exceptions import AlreadyEnqueued
 
 SCAN = "chains.scan"
 MERGE = "chains.merge"
+
+# In a worker the shared app speaks over connections of its own: a job would be seen before the
+# transaction that asks for it is committed. This one always speaks over Django's.
+_app = App(connector=DjangoConnector())
 
 
 def enqueue(task: str, storage_host: str, pk: int) -> None:
@@ -13,6 +18,6 @@ def enqueue(task: str, storage_host: str, pk: int) -> None:
     try:
         # A savepoint: the unique violation would poison the caller's transaction.
         with transaction.atomic():
-            app.configure_task(task, queue=storage_host, queueing_lock=f"{task}:{pk}").defer(pk=pk)
+            _app.configure_task(task, queue=storage_host, queueing_lock=f"{task}:{pk}").defer(pk=pk)
     except AlreadyEnqueued:
         pass
