@@ -9,6 +9,10 @@ const OPEN_WITHIN = 8_000;
 // whatever the socket believes.
 const SILENCE = 45_000;
 
+// The server's own codes, of chains/live/consumers.py.
+const NOT_ALLOWED = 4403;
+const NOT_FOUND = 4404;
+
 const WORDS = {
   connecting: "Connecting…",
   live: "Live",
@@ -47,7 +51,7 @@ class Source {
     document.addEventListener("visibilitychange", wake, { signal });
     window.addEventListener("online", wake, { signal });
     // A page that comes back from the browser's page cache comes back with a dead socket.
-    window.addEventListener("pageshow", wake, { signal });
+    window.addEventListener("pageshow", (event) => event.persisted && this.restart(), { signal });
     this.watch = setInterval(() => this.checkSilence(), 5_000);
     this.open();
   }
@@ -70,7 +74,7 @@ class Source {
     this.socket = socket;
     this.opening = setTimeout(() => this.lost(socket), OPEN_WITHIN);
     socket.onmessage = (event) => this.onSocketMessage(socket, event);
-    socket.onclose = () => this.lost(socket);
+    socket.onclose = (event) => this.onClose(socket, event.code);
   }
 
   /** Forget the socket; its last words, if it has any, are not listened to. */
@@ -81,6 +85,12 @@ class Source {
     if (!socket) return;
     socket.onmessage = socket.onclose = null;
     socket.close();
+  }
+
+  onClose(socket, code) {
+    if (code === NOT_ALLOWED) this.stop("ended");
+    else if (code === NOT_FOUND) this.stop("finished");
+    else this.lost(socket);
   }
 
   lost(socket) {
@@ -119,9 +129,8 @@ class Source {
 
   wake() {
     if (document.visibilityState !== "visible") return;
-    const open = this.socket?.readyState === WebSocket.OPEN;
     // Timers and sockets of a sleeping tab are not to be trusted.
-    if (!open || performance.now() - this.heard > SILENCE / 2) this.restart();
+    if (!this.socket || performance.now() - this.heard > SILENCE / 2) this.restart();
   }
 
   restart() {
