@@ -18,9 +18,18 @@ def tools(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         version = asyncio.run(qemu_img.version())
         if version < qemu_img.OLDEST:
             wanted = ".".join(map(str, qemu_img.OLDEST))
-            found.append(Error(f"qemu-img {version[0]}.{version[1]} is too old: install {wanted} or newer (apt-get install qemu-utils)", id="strata.E002"))
+            found.append(
+                Error(
+                    f"qemu-img {version[0]}.{version[1]} is too old: install {wanted} or newer (apt-get install qemu-utils)",
+                    id="strata.E002",
+                )
+            )
     except CommandError as error:
         found.append(Error(f"{error} (apt-get install qemu-utils)", id="strata.E001"))
     if shutil.which("dot") is None:
-        found.append(Error("dot is not installed on this machine (apt-get install graphviz)", id="strata.E003"))
+        found.append(
+            Error(
+                "dot is not installed on this machine (apt-get install graphviz)", id="strata.E003"
+            )
+        )
     return found

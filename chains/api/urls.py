@@ -26,5 +26,6 @@ _ROUTES = {
 
 # The login middleware redirects to a page; the API answers for itself: ByRole is its rule, and 401.
 urlpatterns: list[URLPattern] = [
-    path(route, login_not_required(view.as_view()), name=name) for route, (view, name) in _ROUTES.items()
+    path(route, login_not_required(view.as_view()), name=name)
+    for route, (view, name) in _ROUTES.items()
 ]

@@ -26,7 +26,9 @@ def origin(request: Request) -> str:
 
 def refused(reasons: list[str]) -> Response:
     """409, with the reasons."""
-    return Response({"detail": " ".join(reasons), "reasons": reasons}, status=status.HTTP_409_CONFLICT)
+    return Response(
+        {"detail": " ".join(reasons), "reasons": reasons}, status=status.HTTP_409_CONFLICT
+    )
 
 
 def of_domain(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
@@ -123,7 +125,11 @@ class Merges(generics.ListCreateAPIView[Merge]):
 
     def get_serializer_class(self) -> Any:
         """What is asked for differs from what is answered."""
-        return shapes.MergeRequestSerializer if self.request.method == "POST" else shapes.MergeSerializer
+        return (
+            shapes.MergeRequestSerializer
+            if self.request.method == "POST"
+            else shapes.MergeSerializer
+        )
 
     @extend_schema(
         request=shapes.MergeRequestSerializer,
@@ -165,7 +171,9 @@ class _MergeAct(APIView):
     actions = {"POST": Action.MERGE}
     service = staticmethod(merge_services.cancel)
 
-    @extend_schema(request=None, responses={202: shapes.MergeSerializer, 409: shapes.RefusalSerializer})
+    @extend_schema(
+        request=None, responses={202: shapes.MergeSerializer, 409: shapes.RefusalSerializer}
+    )
     def post(self, request: Request, pk: int) -> Response:
         """The merge as it then stands; 409 with the reason when it is too late."""
         merge = get_object_or_404(Merge, pk=pk)

@@ -154,7 +154,9 @@ def layers_between(situation: Situation, base: str, top: str) -> list[PlanVolume
     """The layers from top down to base; raises PlanError when base is not under top."""
     for path in (base, top):
         if path not in situation.volumes:
-            raise PlanError(f"{display(path)} is not a volume of this domain; scan it, or name another")
+            raise PlanError(
+                f"{display(path)} is not a volume of this domain; scan it, or name another"
+            )
     if base == top:
         raise PlanError("base and top are the same volume: a merge joins at least two layers")
     layers, path = [], top
@@ -165,7 +167,9 @@ def layers_between(situation: Situation, base: str, top: str) -> list[PlanVolume
             return layers
         below = volume.backing_path
         if below is None or below not in situation.volumes or len(layers) > len(situation.volumes):
-            raise PlanError(f"{display(base)} is not below {display(top)}: name two layers of one chain, base first")
+            raise PlanError(
+                f"{display(base)} is not below {display(top)}: name two layers of one chain, base first"
+            )
         path = below
 
 
@@ -210,19 +214,41 @@ def _metadata(data: int, new_format: str, cluster: int) -> int:
 def _refusals(situation: Situation, plan: Plan, layers: Sequence[PlanVolume]) -> list[Refusal]:
     found = []
     if situation.read_only:
-        found.append(Refusal("read-only", "The storage domain is read-only in Strata; an admin can change that."))
+        found.append(
+            Refusal(
+                "read-only", "The storage domain is read-only in Strata; an admin can change that."
+            )
+        )
     found += _unsafe(situation, plan)
     found += _siblings(situation, plan)
     found += _features(layers)
     if plan.bytes_to_copy is None:
-        found.append(Refusal("not-read", "The block maps of these layers have not been read yet; open the disk's page or scan the domain, then plan again."))
-    if plan.space_needed is not None and plan.space_free is not None and plan.space_needed > plan.space_free:
+        found.append(
+            Refusal(
+                "not-read",
+                "The block maps of these layers have not been read yet; open the disk's page or scan the domain, then plan again.",
+            )
+        )
+    if (
+        plan.space_needed is not None
+        and plan.space_free is not None
+        and plan.space_needed > plan.space_free
+    ):
         short = binary(plan.space_needed - plan.space_free)
-        found.append(Refusal("no-space", f"The new volume needs {binary(plan.space_needed)} and {binary(plan.space_free)} are free: free another {short} first."))
+        found.append(
+            Refusal(
+                "no-space",
+                f"The new volume needs {binary(plan.space_needed)} and {binary(plan.space_free)} are free: free another {short} first.",
+            )
+        )
     users = [path for path in concerned(situation, plan) if situation.volumes[path].in_use]
     if users:
         names = ", ".join(display(path) for path in users)
-        found.append(Refusal("in-use", f"Open in another process (a running VM?): {names}. Shut it down first."))
+        found.append(
+            Refusal(
+                "in-use", f"Open in another process (a running VM?): {names}. Shut it down first."
+            )
+        )
     return found
 
 
@@ -244,9 +270,7 @@ def _unsafe(situation: Situation, plan: Plan) -> list[Refusal]:
         chain.append(path)
         path = situation.volumes[path].backing_path
     bad = [place for place in chain if place in situation.critical]
-    return [
-        Refusal("unsafe", f"{display(place)}: {situation.critical[place]}") for place in bad
-    ]
+    return [Refusal("unsafe", f"{display(place)}: {situation.critical[place]}") for place in bad]
 
 
 def _siblings(situation: Situation, plan: Plan) -> list[Refusal]:
@@ -254,14 +278,24 @@ def _siblings(situation: Situation, plan: Plan) -> list[Refusal]:
     for upper, path in zip(plan.layers, plan.layers[1:], strict=False):
         others = [overlay for overlay in situation.overlays(path) if overlay != upper]
         if others:
-            names = ", ".join(display(other) for other in others[:5]) + (" …" if len(others) > 5 else "")
-            found.append(Refusal("shared", f"{display(path)} would be removed, but {names} is an overlay of it too: merge above it, or remove that overlay first."))
+            names = ", ".join(display(other) for other in others[:5]) + (
+                " …" if len(others) > 5 else ""
+            )
+            found.append(
+                Refusal(
+                    "shared",
+                    f"{display(path)} would be removed, but {names} is an overlay of it too: merge above it, or remove that overlay first.",
+                )
+            )
     return found
 
 
 def _features(layers: Sequence[PlanVolume]) -> list[Refusal]:
     return [
-        Refusal("feature", f"{display(layer.path)} carries {portable(feature)}, which a new volume would lose.")
+        Refusal(
+            "feature",
+            f"{display(layer.path)} carries {portable(feature)}, which a new volume would lose.",
+        )
         for layer in layers
         for feature in layer.features
     ]

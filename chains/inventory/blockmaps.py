@@ -72,7 +72,9 @@ def _store_layers(disk: Disk, chain: Chain, maps: list[ExtentMap]) -> None:
     for layer, extents in zip(chain.layers, maps, strict=True):
         volume = volumes.get(layer.path)
         if volume is None or volume.backing_file != layer.backing_file:
-            raise UnsafeChainError("The chain has changed since the last scan: scan the domain again.")
+            raise UnsafeChainError(
+                "The chain has changed since the last scan: scan the domain again."
+            )
         fingerprint = layer.fingerprint.to_text()
         if volume.fingerprint != fingerprint:
             # The layer was written since the scan: the row follows, or the page would ask for ever.

@@ -66,7 +66,7 @@ def features(layer: Layer) -> list[str]:
         found.append(f"{header.bitmaps} persistent bitmap(s)")
     if header.has_data_file:
         found.append("an external data file")
-    if header.encrypted:
+    if header.encryption:
         found.append("encryption")
     return found
 
@@ -81,7 +81,9 @@ def scan_domain(domain: StorageDomain, report: Report | None = None) -> Forest:
         room = directory.space(domain.path)
     except (UnreachableError, OSError) as error:
         StorageDomain.objects.filter(pk=domain.pk).update(unreachable=str(error))
-        raise error if isinstance(error, UnreachableError) else UnreachableError(str(error)) from error
+        raise (
+            error if isinstance(error, UnreachableError) else UnreachableError(str(error))
+        ) from error
     with transaction.atomic():
         StorageDomain.objects.select_for_update().get(pk=domain.pk)
         save(domain, forest)
@@ -222,4 +224,3 @@ def _summarise(disk: Disk, forest: Forest, path: str, findings: dict[str, list[s
     disk.oldest_snapshot = datetime.fromtimestamp(min(frozen), UTC) if frozen else None
     disk.findings = len(worst)
     disk.severity = max(worst, key=lambda severity: _RANK[severity], default="")
-

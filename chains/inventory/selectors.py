@@ -81,7 +81,9 @@ def worker_alive(storage_host: str) -> bool:
 def silent_hosts() -> list[str]:
     """Storage hosts that a domain names and no live worker serves."""
     since = timezone.now() - WORKER_SILENCE
-    alive = set(WorkerHost.objects.filter(alive_at__gte=since).values_list("storage_host", flat=True))
+    alive = set(
+        WorkerHost.objects.filter(alive_at__gte=since).values_list("storage_host", flat=True)
+    )
     named = StorageDomain.objects.values_list("storage_host", flat=True).distinct()
     return sorted(set(named) - alive)
 

@@ -45,13 +45,17 @@ def add_domain(
                 name=name, path=path, path_text=display(path), kind=kind,
                 storage_host=storage_host, read_only=read_only,
             )  # fmt: skip
-            audit.record(user, origin, "add domain", name, path=domain.path_text, read_only=read_only)
+            audit.record(
+                user, origin, "add domain", name, path=domain.path_text, read_only=read_only
+            )
     except IntegrityError:
         raise StrataError(f"There is a domain named {name} already; choose another name.") from None
     return domain
 
 
-def request_scan(domain: StorageDomain, user: User | None, origin: str, *, queue: bool = True) -> Scan:
+def request_scan(
+    domain: StorageDomain, user: User | None, origin: str, *, queue: bool = True
+) -> Scan:
     """A scan of the domain: the one that waits or runs already, or a new one; raises NotAllowedError."""
     check(user, Action.SCAN)
     scan = _request(ScanKind.DOMAIN, domain, None, user, queue=queue)
@@ -141,8 +145,9 @@ def _end(scan: Scan, state: ScanState, message: str) -> None:
 def fail_silent_scans(storage_host: str) -> None:
     """End the scans of workers that died: nothing was changed by them, so nothing is repaired."""
     silent = Scan.objects.filter(
-        state=ScanState.RUNNING, domain__storage_host=storage_host, alive_at__lt=timezone.now() - SILENCE
+        state=ScanState.RUNNING,
+        domain__storage_host=storage_host,
+        alive_at__lt=timezone.now() - SILENCE,
     )
     for scan in silent:
         _end(scan, ScanState.FAILED, "The worker that ran this went away; ask for it again.")
-
