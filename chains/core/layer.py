@@ -9,7 +9,14 @@ from chains.core.errors import ReadError, StrataError
 from chains.core.findings import Code, Finding, Severity, critical, warning
 from chains.core.health import header_findings
 from chains.core.names import display
-from chains.core.paths import Inside, has_protocol, locate, reason_of, resolve_backing, special_kind
+from chains.core.paths import (
+    Inside,
+    backing_from,
+    has_protocol,
+    locate_from,
+    reason_of,
+    special_kind,
+)
 from chains.core.qcow2_header import FIRST_READ, Header, parse_header
 
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -82,8 +89,9 @@ def read_layer(root: str, path: str, format_hint: str | None = None) -> Layer:
     Never raises for anything that can be stored: what is wrong is in the layer's findings. Never
     blocks on a FIFO, and opens nothing that lies outside the root.
     """
+    real_root = os.path.realpath(root)
     try:
-        place = locate(root, path)
+        place = locate_from(real_root, "", path)
     except (OSError, ValueError) as error:
         return _unreadable(path, format_hint, _lookup_finding(path, error))
     if place is None:
@@ -94,7 +102,7 @@ def read_layer(root: str, path: str, format_hint: str | None = None) -> Layer:
     except ReadError as error:
         return _unreadable(place.path, format_hint, error.finding)
     try:
-        return _Reader(root, place.path, fd, format_hint).read()
+        return _Reader(real_root, place.path, fd, format_hint).read()
     except OSError as error:
         return _unreadable(place.path, format_hint, _lookup_finding(place.path, error))
     finally:
@@ -107,8 +115,8 @@ def open_regular(place: Inside) -> int:
     Raises ReadError: `backing-missing`, `backing-special`, `backing-unreadable`, `backing-invalid`.
     """
     try:
-        # A look before opening: merely opening some devices does something.
-        words = special_kind(os.lstat(place.real).st_mode)
+        # What it was is judged before opening: merely opening some devices does something.
+        words = special_kind(place.mode)
         if words is None:
             fd = os.open(place.real, OPEN_FLAGS)
             words = special_kind(os.fstat(fd).st_mode)
@@ -162,7 +170,7 @@ class _Reader:
             self.findings.append(self._data_file_finding(header))
         backing_path = None
         if header.backing_file is not None:
-            target = resolve_backing(self.root, self.path, header.backing_file)
+            target = self._beside(header.backing_file)
             if isinstance(target, Finding):
                 self.findings.append(target)
             else:
@@ -220,7 +228,7 @@ class _Reader:
             )
         shown = display(name)
         if not has_protocol(name):
-            target = resolve_backing(self.root, self.path, name)
+            target = self._beside(name)
             if isinstance(target, str):
                 return critical(
                     Code.DATA_FILE,
@@ -237,6 +245,14 @@ class _Reader:
             f"Its data lives in “{shown}”, which is no file of this storage domain. No tool will be"
             " started on this chain.",
         )
+
+    def _beside(self, name: str) -> str | Finding:
+        """Find what a name in this layer's header stands for.
+
+        (qemu-img looks for a relative data file in its own current directory; Strata refuses data
+        files either way, and only says where one would be expected.)
+        """
+        return backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
 
     def _critical(self, code: Code, detail: str) -> None:
         self.findings.append(critical(code, self.path, detail))

@@ -19,19 +19,35 @@ _SPECIAL = (
 
 
 class Inside(NamedTuple):
-    """A place inside a domain: `path` relative to the real root, `real` for the system."""
+    """A file inside a domain: `path` relative to the real root, `real` for the system."""
 
     path: str
     real: str
+    mode: int
 
 
 def locate(root: str, path: str) -> Inside | None:
     """Follow every link of `path` (absolute, or relative to `root`); None when it leaves the root.
 
-    Raises OSError or ValueError for names that no file can have.
+    Raises OSError (nothing is there, or it may not be looked at), and ValueError for names that no
+    file can have.
     """
-    real_root = os.path.realpath(root)
-    return _inside(real_root, os.path.realpath(path if path[:1] == "/" else f"{real_root}/{path}"))
+    return locate_from(os.path.realpath(root), "", path)
+
+
+def locate_from(real_root: str, folder: str, name: str) -> Inside | None:
+    """Do the same from `folder` (relative to the root); no part of either may be a link."""
+    base = real_root.rstrip("/")
+    plain = f"{base}/{folder}/{name}" if folder else f"{base}/{name}"
+    if "/" not in name and name not in ("", ".", ".."):
+        # A name beside its layer, as nearly all are: one look instead of one at every folder.
+        mode = os.lstat(plain).st_mode
+        if not stat.S_ISLNK(mode):
+            return Inside(plain[len(base) + 1 :], plain, mode)
+    real = os.path.realpath(name if name.startswith("/") else plain)
+    if not real.startswith(f"{base}/"):
+        return None
+    return Inside(real[len(base) + 1 :], real, os.lstat(real).st_mode)
 
 
 def special_kind(mode: int) -> str | None:
@@ -53,22 +69,31 @@ def resolve_backing(root: str, layer_path: str, name: str) -> str | Finding:
     Returns its path relative to `root`, all links followed; or a critical Finding about the layer
     at `layer_path` when the name is no file name, leaves the domain, or nothing usable is there.
     """
-    refusal = _refuse_name(root, layer_path, name)
+    real_root = os.path.realpath(root)
+    folder = layer_path.rpartition("/")[0]
+    if folder:
+        try:
+            place = locate_from(real_root, "", folder)
+        except (OSError, ValueError) as error:
+            return _lookup_finding(layer_path, display(name), error)
+        if place is None:
+            return _outside_finding(layer_path, display(name))
+        folder = place.path
+    return backing_from(real_root, folder, layer_path, name)
+
+
+def backing_from(real_root: str, folder: str, layer_path: str, name: str) -> str | Finding:
+    """Do the same for a layer in `folder`; no part of either path may be a link."""
+    refusal = _refuse_name(real_root, layer_path, name)
     if refusal:
         return refusal
-    folder = layer_path.rpartition("/")[0]
     try:
-        target = locate(root, name if name[0] == "/" or not folder else f"{folder}/{name}")
-        words = special_kind(os.lstat(target.real).st_mode) if target else None
+        target = locate_from(real_root, folder, name)
     except (OSError, ValueError) as error:
         return _lookup_finding(layer_path, display(name), error)
     if target is None:
-        return critical(
-            Code.BACKING_OUTSIDE,
-            layer_path,
-            f"The backing file “{display(name)}” lies outside of the storage domain. Opening it"
-            " could hand a guest foreign data: no tool will be started on this chain.",
-        )
+        return _outside_finding(layer_path, display(name))
+    words = special_kind(target.mode)
     if words:
         return critical(
             Code.BACKING_SPECIAL,
@@ -77,6 +102,15 @@ def resolve_backing(root: str, layer_path: str, name: str) -> str | Finding:
             " chain.",
         )
     return target.path
+
+
+def _outside_finding(layer_path: str, shown: str) -> Finding:
+    return critical(
+        Code.BACKING_OUTSIDE,
+        layer_path,
+        f"The backing file “{shown}” lies outside of the storage domain. Opening it could hand a"
+        " guest foreign data: no tool will be started on this chain.",
+    )
 
 
 def _lookup_finding(layer_path: str, shown: str, error: OSError | ValueError) -> Finding:
@@ -105,31 +139,23 @@ def reason_of(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _refuse_name(root: str, layer_path: str, name: str) -> Finding | None:
-    shown = display(name)
+def _refuse_name(real_root: str, layer_path: str, name: str) -> Finding | None:
     if not name or "\0" in name:
         return critical(
-            Code.BACKING_INVALID, layer_path, f"“{shown}” is no name that a file can have."
+            Code.BACKING_INVALID, layer_path, f"“{display(name)}” is no name that a file can have."
         )
     if has_protocol(name):
         return critical(
             Code.BACKING_PROTOCOL,
             layer_path,
-            f"QEMU takes the backing file “{shown}” for a protocol, not for a file. If a file is"
-            " meant, rebase the layer to “./” and the name.",
+            f"QEMU takes the backing file “{display(name)}” for a protocol, not for a file. If a"
+            " file is meant, rebase the layer to “./” and the name.",
         )
-    if name.startswith(_PSEUDO) and _inside(os.path.realpath(root), os.path.normpath(name)) is None:
+    if name.startswith(_PSEUDO) and not os.path.normpath(name).startswith(f"{real_root}/"):
         return critical(
             Code.BACKING_PROTOCOL,
             layer_path,
-            f"The backing file “{shown}” is a device of the host, not a volume of this domain. No"
-            " tool will be started on this chain.",
+            f"The backing file “{display(name)}” is a device of the host, not a volume of this"
+            " domain. No tool will be started on this chain.",
         )
     return None
-
-
-def _inside(real_root: str, real: str) -> Inside | None:
-    prefix = real_root.rstrip("/") + "/"
-    if not real.startswith(prefix):
-        return None
-    return Inside(real[len(prefix) :], real)

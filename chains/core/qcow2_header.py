@@ -7,6 +7,7 @@ are those that QEMU's block/qcow2.c enforces when it opens an image.
 import os
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from chains.core.errors import ReadError
 from chains.core.findings import Code, critical
@@ -22,6 +23,7 @@ MAX_L1_BYTES = 32 * 1024**2
 MAX_REFCOUNT_TABLE = 8 * 1024**2
 MAX_OFFSET = 2**62 - 1
 MAX_BACKING_NAME = 1023
+MAX_FORMAT_NAME = 15
 
 INCOMPATIBLE_DIRTY = 1 << 0
 INCOMPATIBLE_CORRUPT = 1 << 1
@@ -39,14 +41,27 @@ EXTENSION_BITMAPS = 0x23852875
 EXTENSION_ENCRYPTION = 0x0537BE77
 EXTENSION_DATA_FILE = 0x44415441
 
-_V2 = struct.Struct(">4sIQIIQIIQQIIQ")
+# The fixed fields behind the magic, in their order in the file.
+_V2 = struct.Struct(">IQIIQIIQQIIQ")
+_V2_NAMES = (
+    "version", "backing_offset", "backing_length", "cluster_bits", "virtual_size", "crypt_method",
+    "l1_entries", "l1_offset", "refcount_offset", "refcount_clusters", "snapshots",
+    "snapshots_offset",
+)  # fmt: skip
 _V3 = struct.Struct(">QQQII")
+_V3_NAMES = ("incompatible", "compatible", "autoclear", "refcount_order", "header_length")
+_V2_DEFAULTS = {
+    "incompatible": 0, "compatible": 0, "autoclear": 0, "refcount_order": 4, "header_length": 72,
+    "compression": 0,
+}  # fmt: skip
 _EXTENSION = struct.Struct(">II")
+# (type, offset, length) of each header extension; the offset is that of its data.
+Extensions = tuple[tuple[int, int, int], ...]
 _COMPRESSION_NAMES = {0: "zlib", 1: "zstd"}
 _ENCRYPTION_NAMES = {0: None, 1: "aes", 2: "luks"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Header:
     """What a qcow2 header says. Offsets and sizes are bytes; names as `os.fsdecode` gives them."""
 
@@ -70,8 +85,13 @@ class Header:
     compression: str
     data_file: str | None
     bitmaps: int
-    extensions: tuple[tuple[int, int], ...]  # (type, length in bytes), as they stand in the file
+    extensions: Extensions
     feature_names: tuple[str, ...]  # the image's own names for the incompatible bits unknown here
+
+    def __init__(self, **facts: Any) -> None:  # noqa: ANN401 - the fields above, by name
+        # The constructor of a frozen dataclass sets field by field through object.__setattr__:
+        # measured at a third of the time that a whole header takes.
+        self.__dict__.update(facts)
 
     @property
     def cluster_size(self) -> int:
@@ -116,8 +136,9 @@ class Header:
     @property
     def l1_needed(self) -> int:
         """How many L1 entries the virtual size takes; entries beyond them belong to VM state."""
-        covered = self.cluster_size * (self.cluster_size // self.entry_size)
-        return -(-self.virtual_size // covered)
+        # An L2 table of one cluster holds cluster / entry size entries, of one cluster each.
+        shift = 2 * self.cluster_bits - (4 if self.extended_l2 else 3)
+        return (self.virtual_size + (1 << shift) - 1) >> shift
 
 
 def parse_header(source: bytes | int, path: str = "") -> Header:
@@ -158,95 +179,75 @@ class _Parser:
         self.fd = fd
 
     def parse(self) -> Header:
+        facts = self._numbers()
+        version, cluster_bits, size = facts["version"], facts["cluster_bits"], facts["virtual_size"]
+        incompatible, compression = facts["incompatible"], facts["compression"]
+        self._check_numbers(facts)
+        self._check_compression(incompatible, compression)
+        self._check_tables(facts)
+        cluster = 1 << cluster_bits
+        backing_offset = facts.pop("backing_offset")
+        facts["backing_file"] = self._backing_name(
+            backing_offset, facts.pop("backing_length"), cluster
+        )
+        extensions = self._extensions(
+            facts["header_length"], min(backing_offset or cluster, cluster)
+        )
+        facts["extensions"] = extensions
+        facts["backing_format"], facts["data_file"], facts["bitmaps"] = self._contents(extensions)
+        unknown = incompatible & ~INCOMPATIBLE_KNOWN
+        facts["feature_names"] = self._feature_names(unknown, extensions) if unknown else ()
+        facts["virtual_size"] = size - size % 512  # QEMU counts whole sectors
+        facts["refcount_bits"] = 1 << facts.pop("refcount_order")
+        facts["encryption"] = _ENCRYPTION_NAMES[facts.pop("crypt_method")]
+        facts["compression"] = _COMPRESSION_NAMES[compression]
+        header = Header(**facts)
+        if incompatible & INCOMPATIBLE_EXTENDED_L2 and (cluster_bits < 14 or version < 3):
+            raise self._invalid("Sub-clusters need clusters of 16 KiB or more.")
+        if header.l1_entries < header.l1_needed:
+            raise self._invalid(
+                f"The L1 table has {header.l1_entries} entries; a disk of {size} bytes needs"
+                f" {header.l1_needed}."
+            )
+        return header
+
+    def _numbers(self) -> dict[str, Any]:
+        """Unpack the fixed fields, by the names of Header where they are the same."""
         head = self.head
         if head[:4] != MAGIC:
             raise self._invalid("The file does not start like a qcow2 image.")
         if len(head) < 72:
             raise self._truncated("ends inside its header")
-        (
-            _,
-            version,
-            backing_offset,
-            backing_length,
-            cluster_bits,
-            size,
-            crypt_method,
-            l1_entries,
-            l1_offset,
-            refcount_offset,
-            refcount_clusters,
-            snapshots,
-            snapshots_offset,
-        ) = _V2.unpack_from(head)
-        incompatible = compatible = autoclear = compression = 0
-        refcount_order, header_length = 4, 72
-        if version == 3:
+        facts: dict[str, Any] = dict(zip(_V2_NAMES, _V2.unpack_from(head, 4), strict=True))
+        version = facts["version"]
+        if version == 2:
+            facts.update(_V2_DEFAULTS)
+        elif version == 3:
             if len(head) < 104:
                 raise self._truncated("ends inside its header")
-            incompatible, compatible, autoclear, refcount_order, header_length = _V3.unpack_from(
-                head, 72
-            )
-            if header_length > 104 and len(head) > 104:
-                compression = head[104]
-        elif version != 2:
+            facts.update(zip(_V3_NAMES, _V3.unpack_from(head, 72), strict=True))
+            has_type = facts["header_length"] > 104 and len(head) > 104
+            facts["compression"] = head[104] if has_type else 0
+        else:
             raise self._invalid(f"Version {version} of qcow2 is not known (2 and 3 are).")
-        self._check_numbers(cluster_bits, size, crypt_method, refcount_order, header_length)
-        self._check_compression(incompatible, compression)
-        cluster = 1 << cluster_bits
-        self._check_tables(
-            cluster, l1_entries, refcount_clusters, (l1_offset, refcount_offset, snapshots_offset)
-        )
-        backing_file = self._backing_name(backing_offset, backing_length, cluster)
-        strings, extensions = self._extensions(header_length, backing_offset or cluster, cluster)
-        header = Header(
-            version=version,
-            virtual_size=size - size % 512,  # QEMU counts whole sectors
-            cluster_bits=cluster_bits,
-            backing_file=backing_file,
-            backing_format=self._text(strings, EXTENSION_BACKING_FORMAT),
-            l1_offset=l1_offset,
-            l1_entries=l1_entries,
-            refcount_offset=refcount_offset,
-            refcount_clusters=refcount_clusters,
-            refcount_bits=1 << refcount_order,
-            encryption=_ENCRYPTION_NAMES[crypt_method],
-            snapshots=snapshots,
-            snapshots_offset=snapshots_offset,
-            incompatible=incompatible,
-            compatible=compatible,
-            autoclear=autoclear,
-            header_length=header_length,
-            compression=_COMPRESSION_NAMES[compression],
-            data_file=self._text(strings, EXTENSION_DATA_FILE),
-            bitmaps=_count(strings.get(EXTENSION_BITMAPS, b"")),
-            extensions=extensions,
-            feature_names=_feature_names(strings, incompatible),
-        )
-        if incompatible & INCOMPATIBLE_EXTENDED_L2 and cluster_bits < 14:
-            raise self._invalid("Sub-clusters need clusters of 16 KiB or more.")
-        if l1_entries < header.l1_needed:
-            raise self._invalid(
-                f"The L1 table has {l1_entries} entries; a disk of {size} bytes needs"
-                f" {header.l1_needed}."
-            )
-        return header
+        return facts
 
-    def _check_numbers(
-        self, cluster_bits: int, size: int, crypt: int, refcount_order: int, header_length: int
-    ) -> None:
+    def _check_numbers(self, facts: dict[str, Any]) -> None:
+        cluster_bits, size = facts["cluster_bits"], facts["virtual_size"]
+        header_length = facts["header_length"]
         if not MIN_CLUSTER_BITS <= cluster_bits <= MAX_CLUSTER_BITS:
             raise self._invalid(
                 f"The cluster size is 2^{cluster_bits} bytes; 2^9 to 2^21 are legal."
             )
         if size > MAX_SIZE:
             raise self._invalid(f"The disk claims {size} bytes, more than any disk can have.")
-        if crypt not in _ENCRYPTION_NAMES:
-            raise self._invalid(f"Encryption method {crypt} is not known.")
-        if refcount_order > 6:
+        if facts["crypt_method"] not in _ENCRYPTION_NAMES:
+            raise self._invalid(f"Encryption method {facts['crypt_method']} is not known.")
+        if facts["refcount_order"] > 6:
             raise self._invalid("The reference counts claim more than 64 bits.")
         if not 72 <= header_length <= 1 << cluster_bits or header_length % 8:
             raise self._invalid(f"The header claims a length of {header_length} bytes.")
-        if header_length != 72 and header_length < 104:
+        if facts["version"] == 3 and header_length < 104:
             raise self._invalid("The header is shorter than version 3 allows.")
 
     def _check_compression(self, incompatible: int, compression: int) -> None:
@@ -262,17 +263,16 @@ class _Parser:
                 )
             )
 
-    def _check_tables(
-        self, cluster: int, l1_entries: int, refcount_clusters: int, offsets: tuple[int, int, int]
-    ) -> None:
-        if l1_entries * 8 > MAX_L1_BYTES:
+    def _check_tables(self, facts: dict[str, Any]) -> None:
+        entries, cluster = facts["l1_entries"], 1 << facts["cluster_bits"]
+        if entries * 8 > MAX_L1_BYTES:
             raise self._invalid(
-                f"The L1 table claims {l1_entries} entries, more than QEMU opens (32 MiB)."
+                f"The L1 table claims {entries} entries, more than QEMU opens (32 MiB)."
             )
-        if not 0 < refcount_clusters * cluster <= MAX_REFCOUNT_TABLE:
+        if not 0 < facts["refcount_clusters"] * cluster <= MAX_REFCOUNT_TABLE:
             raise self._invalid("The reference count table is missing, or larger than QEMU opens.")
         # One test for all three: cluster sizes are powers of two.
-        mixed = offsets[0] | offsets[1] | offsets[2]
+        mixed = facts["l1_offset"] | facts["refcount_offset"] | facts["snapshots_offset"]
         if mixed & (cluster - 1) or mixed > MAX_OFFSET:
             raise self._invalid("A table does not start at a cluster of any file.")
 
@@ -300,37 +300,53 @@ class _Parser:
             )
         return os.fsdecode(name)
 
-    def _extensions(
-        self, start: int, end: int, cluster: int
-    ) -> tuple[dict[int, bytes], tuple[tuple[int, int], ...]]:
-        """Collect the header extensions between `start` and `end` (bytes of the file)."""
-        known: dict[int, bytes] = {}
-        found: list[tuple[int, int]] = []
-        end = min(end, cluster)
+    def _extensions(self, start: int, end: int) -> Extensions:
+        """List the header extensions between `start` and `end` (bytes of the file)."""
+        found: list[tuple[int, int, int]] = []
         while start + 8 <= end:
-            kind, length = _EXTENSION.unpack(self._slice(start, 8))
+            if start + 8 > len(self.head):
+                self._slice(start, 8)
+            kind, length = _EXTENSION.unpack_from(self.head, start)
             if kind == 0:
                 break
             start += 8
             if length > end - start:
                 raise self._invalid("A header extension runs out of its area.")
-            found.append((kind, length))
-            if kind in (EXTENSION_BACKING_FORMAT, EXTENSION_DATA_FILE, EXTENSION_BITMAPS) or (
-                kind == EXTENSION_FEATURE_NAMES
-            ):
-                known[kind] = self._slice(start, length)
+            found.append((kind, start, length))
             start += (length + 7) & ~7
-        return known, tuple(found)
+        return tuple(found)
 
-    def _text(self, strings: dict[int, bytes], kind: int) -> str | None:
-        value = strings.get(kind)
-        if not value:
-            return None
-        if kind == EXTENSION_BACKING_FORMAT and len(value) > 15:
-            raise self._invalid("The recorded format of the backing file is longer than 15 bytes.")
+    def _contents(self, extensions: Extensions) -> tuple[str | None, str | None, int]:
+        """Return the backing format, the name of the data file and the number of bitmaps."""
+        backing_format = data_file = None
+        bitmaps = 0
+        for kind, offset, length in extensions:
+            if kind == EXTENSION_BACKING_FORMAT:
+                backing_format = self._named(offset, length, MAX_FORMAT_NAME)
+            elif kind == EXTENSION_DATA_FILE:
+                data_file = self._named(offset, length, MAX_BACKING_NAME)
+            elif kind == EXTENSION_BITMAPS and length >= 24:
+                bitmaps = int.from_bytes(self._slice(offset, 4), "big")  # nb_bitmaps
+        return backing_format, data_file, bitmaps
+
+    def _named(self, offset: int, length: int, limit: int) -> str | None:
+        if length > limit:
+            raise self._invalid(f"A name in the header extensions is longer than {limit} bytes.")
+        value = self._slice(offset, length)
         if b"\0" in value:
             raise self._invalid("A name in the header extensions contains a zero byte.")
-        return os.fsdecode(value)
+        return os.fsdecode(value) if value else None
+
+    def _feature_names(self, unknown: int, extensions: Extensions) -> tuple[str, ...]:
+        """Return the image's own names for unknown incompatible bits (48-byte table entries)."""
+        names = []
+        for kind, offset, length in extensions:
+            table = self._slice(offset, length) if kind == EXTENSION_FEATURE_NAMES else b""
+            for at in range(0, len(table) - 47, 48):
+                feature, bit = table[at], table[at + 1]
+                if feature == 0 and bit < 64 and unknown >> bit & 1:
+                    names.append(os.fsdecode(table[at + 2 : at + 48].rstrip(b"\0")))
+        return tuple(names[:64])
 
     def _slice(self, offset: int, length: int) -> bytes:
         if offset + length > len(self.head) and self.fd is not None:
@@ -357,22 +373,3 @@ class _Parser:
                 f"The file {what}: it was cut, or its copy is not finished. Restore the volume.",
             )
         )
-
-
-def _count(extension: bytes) -> int:
-    """Return nb_bitmaps of the bitmaps extension; 0 where there is none or it is cut."""
-    return int.from_bytes(extension[:4], "big") if len(extension) >= 24 else 0
-
-
-def _feature_names(strings: dict[int, bytes], incompatible: int) -> tuple[str, ...]:
-    """Return the image's own names for its unknown incompatible bits (48-byte table entries)."""
-    unknown = incompatible & ~INCOMPATIBLE_KNOWN
-    if not unknown:
-        return ()
-    table = strings.get(EXTENSION_FEATURE_NAMES, b"")
-    names = []
-    for at in range(0, len(table) - 47, 48):
-        kind, bit = table[at], table[at + 1]
-        if kind == 0 and bit < 64 and unknown >> bit & 1:
-            names.append(os.fsdecode(table[at + 2 : at + 48].rstrip(b"\0")))
-    return tuple(names)

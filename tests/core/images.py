@@ -47,13 +47,13 @@ def write(path: Path, *commands: str, image_format: str = "qcow2", refusals: boo
 
 
 def qemu_map(path: Path, image_format: str = "qcow2") -> list[tuple[int, ...]]:
-    printed = tool("qemu-img", "map", "--output=json", "-f", image_format, f"./{path.name}",
-                   cwd=path.parent)  # fmt: skip
+    argv = ["qemu-img", "map", "--output=json", "-f", image_format, f"./{path.name}"]
+    printed = tool(*argv, cwd=path.parent)
     return normal(json.loads(printed))
 
 
 def normal(found: list[dict[str, int | bool]]) -> list[tuple[int, ...]]:
-    """Join equal neighbours; `zero` counts only without `data`, where it tells of the file itself."""
+    """Join equal neighbours; `zero` counts only without `data`: else it tells of the file."""
     runs: list[tuple[int, ...]] = []
     for entry in found:
         start, length = int(entry["start"]), int(entry["length"])
