@@ -75,7 +75,7 @@ def duration(seconds: float | None) -> str:
         return UNKNOWN
     whole = max(0, round(seconds))
     if whole < 60:
-        return f"{whole} s"
+        return f"{whole} s" if whole else "< 1 s"
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
@@ -117,6 +117,16 @@ def when(value: datetime | str | None, empty: str = UNKNOWN) -> SafeString | str
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>', at.isoformat(), exact, ago(at)
     )
+
+
+@register.simple_tag
+def moment(value: datetime | str | None, empty: str = UNKNOWN) -> SafeString | str:
+    """A moment as a time element that says exactly when; ui.js knows the reader's zone."""
+    at = _moment(value)
+    if at is None:
+        return empty
+    exact = timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), exact)
 
 
 @register.simple_tag

@@ -28,6 +28,7 @@ function digits(value) {
 /** Seconds as `8 s`, `3 min 20 s`, `2 h 5 min`. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
+  if (whole === 0) return "< 1 s";
   if (whole < 60) return `${whole} s`;
   const minutes = Math.floor(whole / 60);
   if (minutes < 60) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
