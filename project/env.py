@@ -63,8 +63,16 @@ def database(url: str) -> dict[str, object]:
         parts = conninfo_to_dict(url)
     except ProgrammingError as error:
         reason = str(error).strip().replace("\n", " ")
-        raise BadSetting("DATABASE_URL", "…", f"{reason}; give postgresql://user@host/name") from None
-    known = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+        raise BadSetting(
+            "DATABASE_URL", "…", f"{reason}; give postgresql://user@host/name"
+        ) from None
+    known = {
+        "host": "HOST",
+        "port": "PORT",
+        "user": "USER",
+        "password": "PASSWORD",
+        "dbname": "NAME",
+    }
     entry: dict[str, object] = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "strata",
@@ -102,7 +110,9 @@ def secret_key(var: Path) -> str:
                 draft.unlink()
         return path.read_text()
     except OSError as error:
-        raise BadSetting("STRATA_VAR", str(var), f"no secret key can be kept there ({error.strerror})") from None
+        raise BadSetting(
+            "STRATA_VAR", str(var), f"no secret key can be kept there ({error.strerror})"
+        ) from None
 
 
 def var_directory(base: Path) -> Path:

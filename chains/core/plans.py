@@ -1,11 +1,10 @@
 """Merge plans: what a merge of base…top would do, cost and destroy, or why it is refused. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-
-import re
 
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
@@ -93,7 +92,7 @@ class Plan:
         """The lowest layer that the merge joins."""
         return self.layers[-1]
 
-    def new_path(self, number: int) -> str:
+    def new_path(self, number: int | str) -> str:
         """Where the new volume ends up: the active layer's own path, or base's name with the number."""
         if self.active:
             return self.top
@@ -104,7 +103,7 @@ class Plan:
         suffix = name.suffix if len(name.suffix) < 20 else ""
         return str(PurePosixPath(self.directory) / f"{stem}-merged-{number}{suffix}")
 
-    def temporary_path(self, number: int) -> str:
+    def temporary_path(self, number: int | str) -> str:
         """Where the new volume is built; scans pass over names that begin so."""
         return str(PurePosixPath(self.directory) / f"{TEMPORARY}{number}.tmp")
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 
+from chains.core.errors import StrataError
 from chains.core.forest import Forest, hints, link, outdated
 from chains.core.layer import Layer, read_layer
-from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.models import Disk, Finding, StorageDomain, Volume
 from chains.storage import directory

@@ -54,7 +54,10 @@ class Hub:
         """From now on `client` is called with every new state; the listening is up on return."""
         self._clients[topic].add(client)
         if not self._tasks:
-            self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._deliver())]
+            self._tasks = [
+                asyncio.create_task(self._listen()),
+                asyncio.create_task(self._deliver()),
+            ]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._up.wait(), 3)
         self._mark(topic)
@@ -89,7 +92,9 @@ class Hub:
                     async for notify in link.notifies():
                         self._take(notify.payload)
             except psycopg.Error as error:
-                logger.warning("the live connection to the database was lost: %s", type(error).__name__)
+                logger.warning(
+                    "the live connection to the database was lost: %s", type(error).__name__
+                )
             self._up.clear()
             await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
             failures += 1

@@ -2,10 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
-
-from channels.db import database_sync_to_async
 
 from chains.core.errors import StrataError
 from chains.core.plans import Plan
@@ -14,19 +10,14 @@ from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
 from chains.merges import fence, journal
 from chains.merges.steps import RUN, CancelledByUserError, Work, discard, unpacked
+from chains.merges.threads import aside, db
 from chains.models import Merge, MergeStep
 
 logger = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class FenceLostError(StrataError):
     """The database went away: somebody else may believe that this merge is theirs."""
-
-
-async def _db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return cast(T, await database_sync_to_async(function)(*args, **kwargs))
 
 
 async def run(pk: int) -> None:
@@ -36,7 +27,7 @@ async def run(pk: int) -> None:
     is itself cancelled (the worker stops), the tool is stopped and the journal stays: whoever comes
     next goes on. Raises FenceLostError.
     """
-    merge = await _db(journal.load, pk)
+    merge = await db(journal.load, pk)
     if merge.finished or merge.state == MergeState.ATTENTION:
         return
     current = asyncio.current_task()
@@ -48,9 +39,9 @@ async def run(pk: int) -> None:
             current.cancel()
 
     try:
-        async with fence.hold(await _db(fence.conninfo), merge.family, on_loss) as ours:
+        async with fence.hold(await db(fence.conninfo), merge.family, on_loss) as ours:
             if ours:
-                await _carry_out(await _db(journal.load, pk))
+                await _carry_out(await db(journal.load, pk))
     except asyncio.CancelledError:
         if lost.is_set():
             raise FenceLostError("the connection to the database was lost") from None
@@ -69,8 +60,8 @@ async def _carry_out(merge: Merge) -> None:
     try:
         if merge.cancel_requested and await _may_go_back(merge.pk):
             raise CancelledByUserError("cancelled")
-        await _db(journal.set_state, merge.pk, MergeState.RUNNING)
-        for step in await _db(journal.steps, merge.pk):
+        await db(journal.set_state, merge.pk, MergeState.RUNNING)
+        for step in await db(journal.steps, merge.pk):
             if step.state != StepState.DONE:
                 await _step(work, step)
     except CancelledByUserError:
@@ -85,21 +76,21 @@ async def _carry_out(merge: Merge) -> None:
         logger.exception("merge %s met an error of Strata's own", merge.pk)
         await _stopped(work, step, "Strata met an error of its own; the worker's log has it.")
     else:
-        await _db(journal.set_state, merge.pk, MergeState.SUCCEEDED)
-    await _db(_refresh_inventory, merge)
+        await db(journal.set_state, merge.pk, MergeState.SUCCEEDED)
+    await db(_refresh_inventory, merge)
 
 
 async def _step(work: Work, step: MergeStep) -> None:
     name = StepName(step.name)
-    if name not in PAST_RETURN and await _db(journal.cancel_requested, work.pk):
+    if name not in PAST_RETURN and await db(journal.cancel_requested, work.pk):
         raise CancelledByUserError("cancelled")
-    await _db(journal.begin, step)
+    await db(journal.begin, step)
     await RUN[name](work, step)
-    await _db(journal.end, step, StepState.DONE)
+    await db(journal.end, step, StepState.DONE)
 
 
 async def _may_go_back(pk: int) -> bool:
-    steps = await _db(journal.steps, pk)
+    steps = await db(journal.steps, pk)
     return all(s.state == StepState.WAITING for s in steps if s.name in PAST_RETURN)
 
 
@@ -109,18 +100,18 @@ async def _stopped(work: Work, step: MergeStep | None, why: str) -> None:
         await _taken_back(work, step, MergeState.FAILED, f"{why} The chain is as it was.")
         return
     if step is not None:
-        await _db(journal.end, step, StepState.FAILED)
-    await _db(journal.set_state, work.pk, MergeState.ATTENTION, f"{why} Then press Resume.")
+        await db(journal.end, step, StepState.FAILED)
+    await db(journal.set_state, work.pk, MergeState.ATTENTION, f"{why} Then press Resume.")
 
 
 async def _taken_back(work: Work, step: MergeStep | None, state: MergeState, message: str) -> None:
     try:
-        await asyncio.to_thread(discard, work)
+        await aside(discard, work)
     except OSError as error:
         message += f" Only {work.temporary} could not be removed ({error.strerror}): delete it."
     if step is not None and step.state != StepState.DONE:
-        await _db(journal.end, step, StepState.FAILED)
-    await _db(journal.set_state, work.pk, state, message)
+        await db(journal.end, step, StepState.FAILED)
+    await db(journal.set_state, work.pk, state, message)
 
 
 def _refresh_inventory(merge: Merge) -> None:

@@ -93,7 +93,8 @@ def holding(volume: Volume) -> Merge | None:
 
 def _leaves_above(volume: Volume) -> list[Volume]:
     """The active layers that read through this volume."""
-    found, queue = [], [volume]
+    found: list[Volume] = []
+    queue = [volume]
     while queue and len(found) < 100:
         overlays = list(queue[0].overlays.all())
         if not overlays:

@@ -7,9 +7,6 @@ import posixpath
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar, cast
-
-from channels.db import database_sync_to_async
 
 from chains.core.chain import read_chain
 from chains.core.errors import StrataError
@@ -23,22 +20,12 @@ from chains.core.states import StepName
 from chains.inventory.scan import read_forest
 from chains.merges import journal
 from chains.merges.situation import from_storage, users
+from chains.merges.threads import aside, db
 from chains.models import MergeStep
 from chains.qemu import qemu_img
 from chains.qemu.command import LONG_WORK, Child, CommandError, clean, shown, start
 
 TICK_SECONDS = 0.1
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-async def _thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Storage may hang: it is never touched on the event loop."""
-    return await asyncio.to_thread(function, *args, **kwargs)
-
-
-async def _db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return cast(T, await database_sync_to_async(function)(*args, **kwargs))
 
 
 class StopError(StrataError):
@@ -78,9 +65,10 @@ class Work:
         """Absolute path of the new volume."""
         return self.at(self.plan.new_path(self.pk))
 
-    def seen_from(self, directory: str, path: str) -> str:
-        """How a header in `directory` names the volume `path`, both relative to the root."""
-        return qemu_img.backing_name(posixpath.relpath(path, directory or "."))
+
+def seen_from(directory: str, path: str) -> str:
+    """How a header in `directory` names the volume `path`, both relative to the root."""
+    return qemu_img.backing_name(posixpath.relpath(path, directory or "."))
 
 
 @dataclass(frozen=True)
@@ -92,25 +80,25 @@ class Commands:
     switch: list[list[str]]
 
 
-def commands(root: str, plan: Plan, number: int, formats: dict[str, str]) -> Commands:
+def commands(root: str, plan: Plan, number: int | str, formats: dict[str, str]) -> Commands:
     """What will be run; `formats` are the formats of the plan's layers and overlays."""
-    work = Work(number, root, False, plan, {})
-    top, top_format = work.at(plan.top), formats[plan.top]
+    top, top_format = os.path.join(root, plan.top), formats[plan.top]
+    temporary = os.path.join(root, plan.temporary_path(number))
     options = [f"cluster_size={plan.cluster_size}"] if plan.cluster_size else []
     if plan.below is None:
-        copy = [qemu_img.convert(top, top_format, work.temporary, plan.new_format, options)]
+        copy = [qemu_img.convert(top, top_format, temporary, plan.new_format, options)]
     else:
         # convert -B would skip what only base…top−1 hold: it asks top alone what is allocated. An
         # empty overlay of top, rebased onto what lies below base, takes exactly the difference.
         assert plan.below_format is not None
         copy = [
-            qemu_img.create_overlay(work.temporary, work.seen_from(plan.directory, plan.top), top_format, options),
-            qemu_img.rebase(work.temporary, work.seen_from(plan.directory, plan.below), plan.below_format, unsafe=False),
+            qemu_img.create_overlay(temporary, seen_from(plan.directory, plan.top), top_format, options),
+            qemu_img.rebase(temporary, seen_from(plan.directory, plan.below), plan.below_format, unsafe=False),
         ]  # fmt: skip
-    verify = qemu_img.compare(top, top_format, work.temporary, plan.new_format)
+    verify = qemu_img.compare(top, top_format, temporary, plan.new_format)
     switch = [
         qemu_img.rebase(
-            work.at(path), work.seen_from(posixpath.dirname(path), plan.new_path(number)),
+            os.path.join(root, path), seen_from(posixpath.dirname(path), plan.new_path(number)),
             plan.new_format, unsafe=True,
         )
         for path in plan.overlays
@@ -120,8 +108,8 @@ def commands(root: str, plan: Plan, number: int, formats: dict[str, str]) -> Com
 
 async def preflight(work: Work, step: MergeStep) -> None:
     """Read every header again; raises StopError when the plan is not the one that was confirmed."""
-    forest = await _thread(read_forest, work.root)
-    situation = await _thread(from_storage, work.root, forest, read_only=work.read_only)
+    forest = await aside(read_forest, work.root)
+    situation = await aside(from_storage, work.root, forest, read_only=work.read_only)
     draft = plan_convert(situation, work.plan.base, work.plan.top, None)
     if not draft.same_work(work.plan):
         raise StopError(
@@ -133,7 +121,7 @@ async def preflight(work: Work, step: MergeStep) -> None:
             "; ".join(refusal.text for refusal in draft.refusals if refusal.code == "unsafe")
             or "The chain is not safe to merge."
         )
-    maps = await _thread(read_chain_maps, chain)
+    maps = await aside(read_chain_maps, chain)
     plan = plan_convert(situation, work.plan.base, work.plan.top, maps[: len(draft.layers)])
     if plan.refusals:
         raise StopError(" ".join(refusal.text for refusal in plan.refusals))
@@ -141,7 +129,7 @@ async def preflight(work: Work, step: MergeStep) -> None:
     work.fingerprints = _fingerprints(forest, plan.layers)
     work.plan = plan
     work.meter = Meter(2 * (plan.bytes_to_copy or 0), time.monotonic)
-    await _db(
+    await db(
         journal.keep_plan,
         work.pk,
         plan.to_json() | {"fingerprints": _packed(work.fingerprints)},
@@ -151,11 +139,11 @@ async def preflight(work: Work, step: MergeStep) -> None:
 
 async def copy(work: Work, step: MergeStep) -> None:
     """Build the new volume aside; a half-built one of an earlier try is thrown away."""
-    await _thread(_unlink, work.temporary)
-    formats = await _thread(_formats, work)
+    await aside(_unlink, work.temporary)
+    formats = await aside(_formats, work)
     for argv in commands(work.root, work.plan, work.pk, formats).copy:
         await _run(work, step, argv, _written)
-    await _thread(_settle, work)
+    await aside(_settle, work)
 
 
 async def verify(work: Work, step: MergeStep) -> None:
@@ -163,14 +151,14 @@ async def verify(work: Work, step: MergeStep) -> None:
 
     The two sides read different clusters of different files, so the comparison can really fail.
     """
-    new = await _thread(
+    new = await aside(
         read_layer, work.root, work.plan.temporary_path(work.pk), work.plan.new_format
     )
     if new.virtual_size != work.plan.virtual_size:
         raise StopError(
             "The new volume has another size than the old layers, so nothing was changed. Check the storage for errors, and try again."
         )
-    formats = await _thread(_formats, work)
+    formats = await aside(_formats, work)
     argv = commands(work.root, work.plan, work.pk, formats).verify
     try:
         await _run(work, step, argv, _compared)
@@ -184,33 +172,33 @@ async def verify(work: Work, step: MergeStep) -> None:
 
 async def switch(work: Work, step: MergeStep) -> None:
     """Put the new volume in its place and every overlay onto it."""
-    await _thread(_check_unchanged, work)
-    above = await _thread(_above, work)
-    await _refuse_users(work, [path for path in above if os.path.exists(work.at(path))])
-    await _thread(_place, work)
+    await aside(_check_unchanged, work)
+    above = await aside(_above, work)
+    await _refuse_users(work, above)
+    await aside(_place, work)
     formats = dict.fromkeys(work.plan.layers, "qcow2")
     for path, argv in zip(
         work.plan.overlays, commands(work.root, work.plan, work.pk, formats).switch, strict=True
     ):
-        layer = await _thread(read_layer, work.root, path, "qcow2")
+        layer = await aside(read_layer, work.root, path, "qcow2")
         if layer.backing_path != work.plan.new_path(work.pk):
             await _run(work, step, argv, None)
-            layer = await _thread(read_layer, work.root, path, "qcow2")
+            layer = await aside(read_layer, work.root, path, "qcow2")
             if layer.backing_path != work.plan.new_path(work.pk):
                 raise StopError(
                     f"{display(path)} does not name the new volume after its rebase; look at the command and try again."
                 )
-        await _thread(_sync, work.at(path))
+        await aside(_sync, work.at(path))
 
 
 async def remove(work: Work, step: MergeStep) -> None:
     """Delete the old layers, after a fresh look that nothing reads through them any more."""
-    forest = await _thread(read_forest, work.root)
+    forest = await aside(read_forest, work.root)
     new = work.plan.new_path(work.pk)
     if new not in forest.layers:
         raise StopError(f"{display(new)} is not there; the old layers are kept.")
     for path in (*work.plan.overlays, new):
-        chain = await _thread(read_chain, work.root, path)
+        chain = await aside(read_chain, work.root, path)
         if not chain.is_safe or (path != new and chain.layers[1].path != new):
             raise StopError(
                 f"The chain of {display(path)} is not as it should be; the old layers are kept."
@@ -223,11 +211,11 @@ async def remove(work: Work, step: MergeStep) -> None:
                 f"{display(others[0])} has become an overlay of {display(path)}, which is kept. Remove it or give it another backing file, and resume."
             )
     await _refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
-    await _thread(_check_unchanged, work)
-    await _db(
+    await aside(_check_unchanged, work)
+    await db(
         journal.note_command, step, shown(["rm", *[work.at(path) for path in work.plan.removed]])
     )
-    await _thread(_remove, work)
+    await aside(_remove, work)
 
 
 RUN: dict[StepName, Callable[[Work, MergeStep], Awaitable[None]]] = {
@@ -260,7 +248,7 @@ async def _run(
     measure: Callable[[Work, Child, bytes], int | None] | None,
 ) -> None:  # fmt: skip
     """Run one tool to its end, reporting; raises CommandError, CancelledByUserError."""
-    await _db(journal.note_command, step, shown(argv))
+    await db(journal.note_command, step, shown(argv))
     tail = bytearray()
 
     def keep(chunk: bytes) -> None:
@@ -275,9 +263,9 @@ async def _run(
             await asyncio.wait([ending], timeout=TICK_SECONDS)
             done = measure(work, child, bytes(tail)) if measure else None
             if done is not None and throttle.ready():
-                if await _db(journal.report, work.pk, work.meter.update(done)):
+                if await db(journal.report, work.pk, work.meter.update(done)):
                     raise CancelledByUserError("cancelled")
-            elif throttle.ready() and measure and await _db(journal.cancel_requested, work.pk):
+            elif throttle.ready() and measure and await db(journal.cancel_requested, work.pk):
                 raise CancelledByUserError("cancelled")
         result = await ending
     finally:
@@ -286,13 +274,13 @@ async def _run(
         ending.cancel()
     said = clean(result.stderr)
     if said:
-        await _db(journal.note_stderr, step, said)
+        await db(journal.note_stderr, step, said)
     qemu_img.checked(result)
 
 
 async def _refuse_users(work: Work, paths: list[str]) -> None:
     try:
-        busy = await _thread(users, work.root, paths)
+        busy = await aside(users, work.root, paths)
     except OSError as error:
         raise StopError(
             f"A layer can not be opened ({error.strerror}): scan the domain and plan again."

@@ -1,12 +1,18 @@
 """A database column for file names, which are bytes and need not be text."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+if TYPE_CHECKING:
+    # To the type checker it is what it is in Python: a str.
+    _Stored = models.TextField
+else:
+    _Stored = models.BinaryField
 
-class FileNameField(models.BinaryField):
+
+class FileNameField(_Stored):
     """A file name or path, lossless: `bytea` in the database, `str` as os.fsdecode gives it in Python.
 
     PostgreSQL's text holds neither bytes that are not UTF-8 nor what Python makes of them.

@@ -46,12 +46,16 @@ class Volume(models.Model):
     cluster_size = models.BigIntegerField(null=True)
     backing_file = FileNameField(null=True, help_text="exactly as the header records it")
     backing_format = models.TextField(null=True)
-    backing = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="overlays")
+    backing = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="overlays"
+    )
     backing_path = FileNameField(null=True, help_text="where it leads, relative to the root")
     features = models.JSONField(default=list, help_text="what a new volume would not carry")
     fingerprint = models.TextField()
     modified = models.DateTimeField()
-    in_use = models.BooleanField(default=False, help_text="open in another process at the last scan")
+    in_use = models.BooleanField(
+        default=False, help_text="open in another process at the last scan"
+    )
 
     class Meta:
         ordering = ["id"]

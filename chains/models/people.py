@@ -23,7 +23,9 @@ class AuditRecord(models.Model):
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
     actor = models.CharField(max_length=150)
-    origin = models.CharField(max_length=64, help_text="the address of the browser, or «command line»")
+    origin = models.CharField(
+        max_length=64, help_text="the address of the browser, or «command line»"
+    )
     action = models.CharField(max_length=64)
     subject = models.TextField()
     details = models.JSONField(default=dict)

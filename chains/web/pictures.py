@@ -69,7 +69,16 @@ def drawn(volume: Volume, role: str, severity: str = "") -> DrawnVolume:
 
 def absent(key: str, recorded: str, role: str) -> DrawnVolume:
     """A backing file that is named but is not a volume of the domain."""
-    return DrawnVolume(key, os.path.basename(recorded) or recorded, recorded, "", None, None, role, severity="critical")
+    return DrawnVolume(
+        key,
+        os.path.basename(recorded) or recorded,
+        recorded,
+        "",
+        None,
+        None,
+        role,
+        severity="critical",
+    )
 
 
 def roles(volumes: Sequence[Volume], overlays: dict[int, int]) -> dict[int, str]:
@@ -95,13 +104,20 @@ def foot(volume: Volume, findings: Sequence[Finding]) -> DrawnVolume | None:
     return absent(f"x{volume.pk}", volume.backing_file, role)
 
 
-def chain(volumes: list[Volume], overlays: dict[int, int], findings: Sequence[Finding], disk: Disk, *, unfold: bool) -> SafeString:
+def chain(
+    volumes: list[Volume],
+    overlays: dict[int, int],
+    findings: Sequence[Finding],
+    disk: Disk,
+    *,
+    unfold: bool,
+) -> SafeString:
     """The chain of a disk, root at the bottom."""
     kinds, marks = roles(volumes, overlays), worst(findings)
     nodes = [drawn(v, kinds[v.pk], marks.get(v.pk, "")) for v in volumes]
     if (below := foot(volumes[-1], findings)) is not None:
         nodes.append(below)
-    source = chain_dot(nodes, fold_over=2000 if unfold else 24, unfold_url=f"?all=1")
+    source = chain_dot(nodes, fold_over=2000 if unfold else 24, unfold_url="?all=1")
     return svg(source, f"Chain of {disk.name}")
 
 
@@ -121,7 +137,9 @@ def forest(volumes: list[Volume], findings: Sequence[Finding]) -> list[SafeStrin
     return many(forest_dots(nodes, edges), "Chains of the domain") if nodes else []
 
 
-def before_after(picture: list[dict[str, Any]], plan: Plan, number: int) -> tuple[SafeString, SafeString]:
+def before_after(
+    picture: list[dict[str, Any]], plan: Plan, number: int | str
+) -> tuple[SafeString, SafeString]:
     """The chain as a merge finds it and as it leaves it."""
     removed, before, after = set(plan.removed), [], []
     rebased, top = set(plan.overlays), plan.top

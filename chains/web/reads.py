@@ -50,7 +50,9 @@ class Reads:
     length: int = 0
     size: int = 0
     block: int = 0
-    links: dict[str, str] | None = None  # whole, out, previous, next: addresses, "" where there is none
+    links: dict[str, str] | None = (
+        None  # whole, out, previous, next: addresses, "" where there is none
+    )
 
 
 def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
@@ -69,7 +71,14 @@ def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
     view = slice_view(maps, resolved, start, length, COLUMNS, cluster)
     facts = row.figures
     layers = tuple(
-        LayerFigure(volume, colour_class(index), part["allocated"], part["zeroed"], part["answered"], part["shadowed"])
+        LayerFigure(
+            volume,
+            colour_class(index),
+            part["allocated"],
+            part["zeroed"],
+            part["answered"],
+            part["shadowed"],
+        )
         for index, (volume, part) in enumerate(zip(volumes, facts["layers"], strict=True))
     )
     return Reads(
@@ -106,7 +115,9 @@ def _links(disk: Disk, start: int, length: int, size: int, cluster: int) -> dict
         "whole": whole,
         "out": whole if wide >= size else _address(disk, left, left + wide),
         "previous": _address(disk, max(0, start - length), start) if start > 0 else "",
-        "next": _address(disk, start + length, min(size, start + 2 * length)) if start + length < size else "",
+        "next": _address(disk, start + length, min(size, start + 2 * length))
+        if start + length < size
+        else "",
     }
 
 
@@ -124,12 +135,18 @@ def _draw(disk: Disk, volumes: list[Volume], view: Slice, cluster: int) -> SafeS
             answered=[int(answered[n]) / lengths[n] for n in range(columns)],
             detail=[_detail(volume, starts[n], lengths[n], int(held[n]), int(answered[n])) for n in range(columns)],
         ))  # fmt: skip
-    owner = [int(view.answered[:, n].argmax()) if view.answered[:, n].any() else -1 for n in range(columns)]
+    owner = [
+        int(view.answered[:, n].argmax()) if view.answered[:, n].any() else -1
+        for n in range(columns)
+    ]
     urls = [
         _address(disk, start, start + length) if length > cluster else ""
         for start, length in zip(starts, lengths, strict=True)
     ]
-    return svg(reads_dot(ReadsPicture(starts, lengths, rows, owner, urls)), f"Redirected reads of {disk.name}")
+    return svg(
+        reads_dot(ReadsPicture(starts, lengths, rows, owner, urls)),
+        f"Redirected reads of {disk.name}",
+    )
 
 
 def _detail(volume: Volume, start: int, length: int, held: int, answered: int) -> str:

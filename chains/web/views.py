@@ -71,7 +71,7 @@ def domain(request: HttpRequest, pk: int) -> HttpResponse:
     rows = selectors.disks(found, query, sort)
     page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
     findings = list(found.findings.select_related("volume")[:200])
-    drawable = found.volume_count <= DRAWN_VOLUMES
+    drawable = found.volumes.count() <= DRAWN_VOLUMES
     volumes = list(found.volumes.all()) if drawable else []
     context = {
         "domain": found, "page": page, "query": query, "sort": sort, "findings": findings,
@@ -88,7 +88,9 @@ def domain_scan(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(StorageDomain, pk=pk)
     services.request_scan(found, _person(request), origin(request))
     if not selectors.worker_alive(found.storage_host):
-        messages.warning(request, f"No worker of {found.storage_host} is alive: the scan waits for one.")
+        messages.warning(
+            request, f"No worker of {found.storage_host} is alive: the scan waits for one."
+        )
     return _back(request, redirect("domain", pk=pk))
 
 
@@ -180,7 +182,7 @@ def _plan_context(volumes: list[Volume], base: Volume, top: Volume) -> dict[str,
         plan = plan_from_inventory(base, top)
     except PlanError as error:
         return {"plan": None, "plan_error": str(error)}
-    before, after = pictures.before_after(merge_services.picture(top), plan, 0)
+    before, after = pictures.before_after(merge_services.picture(top), plan, "N")
     return {
         "plan": plan, "digest": merge_services.plan_digest(plan), "before": before, "after": after,
         "commands": _commands(volumes[0].domain.path, volumes, plan),
@@ -190,9 +192,14 @@ def _plan_context(volumes: list[Volume], base: Volume, top: Volume) -> dict[str,
 def _commands(root: str, volumes: list[Volume], plan: Plan) -> list[str]:
     """Every command of the plan, in order, as a shell would take it; N stands for the merge's number."""
     formats = {row.path: row.format for row in volumes}
-    todo = commands(root, plan, 0, formats)
-    argvs = [*todo.copy, todo.verify, *todo.switch, ["rm", *[f"{root}/{path}" for path in plan.removed]]]
-    return [shown(argv).replace(".strata-merge-0.", ".strata-merge-N.").replace("-merged-0.", "-merged-N.") for argv in argvs]
+    todo = commands(root, plan, "N", formats)
+    argvs = [
+        *todo.copy,
+        todo.verify,
+        *todo.switch,
+        ["rm", *[f"{root}/{path}" for path in plan.removed]],
+    ]
+    return [shown(argv) for argv in argvs]
 
 
 @require_GET

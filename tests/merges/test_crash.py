@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chains.core.states import StepName
-from chains.merges import recovery, runner, services, steps
+from chains.merges import recovery, runner, services, steps, threads
 from chains.models import Merge, StorageDomain
 from tests import images
 
@@ -104,7 +104,7 @@ def test_cancel_while_it_copies(
     real = steps.RUN[StepName.COPY]
 
     async def cancelling(work: steps.Work, step: object) -> None:
-        await steps._db(services.cancel, merge, None, "test")
+        await threads.db(services.cancel, merge, None, "test")
         await real(work, step)  # type: ignore[arg-type]
 
     monkeypatch.setitem(steps.RUN, StepName.COPY, cancelling)

@@ -17,8 +17,13 @@ def domain_named(name: str) -> StorageDomain:
     """The domain; CommandError with exit code 2 when there is none."""
     found = StorageDomain.objects.filter(name=name).first()
     if found is None:
-        known = ", ".join(StorageDomain.objects.values_list("name", flat=True)) or "none yet: see add_domain"
-        raise CommandError(f"there is no storage domain {display(name)!r} (known: {known})", returncode=WRONG)
+        known = (
+            ", ".join(StorageDomain.objects.values_list("name", flat=True))
+            or "none yet: see add_domain"
+        )
+        raise CommandError(
+            f"there is no storage domain {display(name)!r} (known: {known})", returncode=WRONG
+        )
     return found
 
 
@@ -40,7 +45,9 @@ class MergeCommand(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The three that name a merge."""
         parser.add_argument("domain", metavar="DOMAIN")
-        parser.add_argument("base", metavar="BASE", help="lowest volume to join, relative to the domain's root")
+        parser.add_argument(
+            "base", metavar="BASE", help="lowest volume to join, relative to the domain's root"
+        )
         parser.add_argument("top", metavar="TOP", help="highest volume to join")
 
     def volumes(self, options: dict[str, Any]) -> tuple[Volume, Volume]:

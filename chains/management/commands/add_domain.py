@@ -23,18 +23,32 @@ class Command(BaseCommand):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("path", metavar="PATH", help="the directory that holds the images")
         parser.add_argument("--kind", choices=DomainKind.values, default=DomainKind.DIRECTORY)
-        parser.add_argument("--read-only", action="store_true", help="Strata will refuse merges there")
-        parser.add_argument("--storage-host", default=settings.STORAGE_HOST, help="the host whose workers reach it (default: this one)")
+        parser.add_argument(
+            "--read-only", action="store_true", help="Strata will refuse merges there"
+        )
+        parser.add_argument(
+            "--storage-host",
+            default=settings.STORAGE_HOST,
+            help="the host whose workers reach it (default: this one)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Register it."""
         path = os.path.realpath(options["path"])
         if options["storage_host"] == settings.STORAGE_HOST and not os.path.isdir(path):
-            raise CommandError(f"{display(options['path'])} is not a directory on this host", returncode=2)
+            raise CommandError(
+                f"{display(options['path'])} is not a directory on this host", returncode=2
+            )
         try:
             domain = add_domain(
-                options["name"], path, options["kind"], options["storage_host"], read_only=options["read_only"]
+                options["name"],
+                path,
+                options["kind"],
+                options["storage_host"],
+                read_only=options["read_only"],
             )
         except StrataError as error:
             raise CommandError(str(error), returncode=1) from None
-        self.stdout.write(f"storage domain {domain.name}: {domain.path_text}; next: manage.py scan_domain {domain.name}")
+        self.stdout.write(
+            f"storage domain {domain.name}: {domain.path_text}; next: manage.py scan_domain {domain.name}"
+        )

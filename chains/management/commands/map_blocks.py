@@ -22,7 +22,9 @@ class Command(BaseCommand):
         """The image, and how far its chain may reach."""
         parser.add_argument("path", metavar="PATH")
         parser.add_argument("--json", action="store_true")
-        parser.add_argument("--root", metavar="DIR", help="the storage domain (default: the image's directory)")
+        parser.add_argument(
+            "--root", metavar="DIR", help="the storage domain (default: the image's directory)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print it."""
@@ -46,4 +48,6 @@ class Command(BaseCommand):
         for entry in entries(resolved):
             kind = "data" if entry["data"] else "zero" if entry["present"] else "nothing"
             where = display(chain.layers[entry["depth"]].path) if entry["present"] else "-"
-            self.stdout.write(f"{entry['start']:>16} {entry['length']:>16} {entry['depth']:>4} {kind:<8} {where}")
+            self.stdout.write(
+                f"{entry['start']:>16} {entry['length']:>16} {entry['depth']:>4} {kind:<8} {where}"
+            )

@@ -38,7 +38,9 @@ class Command(MergeCommand):
             raise CommandError(str(error), returncode=WRONG) from None
         self.stdout.write(json.dumps(facts(plan), indent=2) if options["json"] else text(plan))
         if plan.refusals:
-            raise CommandError("refused: " + " ".join(r.text for r in plan.refusals), returncode=REFUSED)
+            raise CommandError(
+                "refused: " + " ".join(r.text for r in plan.refusals), returncode=REFUSED
+            )
 
 
 def facts(plan: Plan) -> dict[str, Any]:
@@ -56,6 +58,7 @@ def facts(plan: Plan) -> dict[str, Any]:
 
 def text(plan: Plan) -> str:
     """A plan for people."""
+
     def size(n: int | None) -> str:
         return "unknown" if n is None else binary(n)
 
@@ -68,5 +71,3 @@ def text(plan: Plan) -> str:
     if plan.overlays:
         lines.append("re-ties " + ", ".join(display(path) for path in plan.overlays))
     return "\n".join(lines)
-
-

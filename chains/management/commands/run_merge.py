@@ -29,14 +29,19 @@ class Command(MergeCommand):
         super().add_arguments(parser)
         parser.add_argument("--strategy", choices=["auto", CONVERT], default="auto")
         parser.add_argument("--wait", action="store_true", help="follow it to its end")
-        parser.add_argument("--here", action="store_true", help="work in this process, without a worker")
+        parser.add_argument(
+            "--here", action="store_true", help="work in this process, without a worker"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Ask, and follow."""
         base, top = self.volumes(options)
         here, host = options["here"], top.domain.storage_host
         if not here and not worker_alive(host):
-            raise CommandError(f"no worker of {host} is alive: start manage.py run_worker there, or give --here", returncode=REFUSED)
+            raise CommandError(
+                f"no worker of {host} is alive: start manage.py run_worker there, or give --here",
+                returncode=REFUSED,
+            )
         try:
             services.read_maps_for(top)
             merge = services.request_merge(base, top, None, "command line", queue=not here)

@@ -28,4 +28,6 @@ class Command(BaseCommand):
         assert isinstance(connector, DjangoConnector)
         self.stdout.write(f"worker of {options['storage_host']}: ready")
         with app.replace_connector(connector.get_worker_connector()):
-            asyncio.run(tasks.work(options["storage_host"], concurrency=max(1, options["concurrency"])))
+            asyncio.run(
+                tasks.work(options["storage_host"], concurrency=max(1, options["concurrency"]))
+            )

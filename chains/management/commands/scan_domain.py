@@ -37,4 +37,6 @@ class Command(BaseCommand):
             f"{domain.findings.count()} findings"
         )
         for finding in domain.findings.all():
-            self.stdout.write(f"{finding.severity}: {finding.code}: {finding.path_text}: {finding.detail}")
+            self.stdout.write(
+                f"{finding.severity}: {finding.code}: {finding.path_text}: {finding.detail}"
+            )

@@ -19,20 +19,26 @@ def located(path: str, root: str | None) -> tuple[str, str]:
     if not os.path.lexists(full):
         raise CommandError(f"{display(path)} does not exist", returncode=2)
     if os.path.commonpath([full, top]) != top or full == top:
-        raise CommandError(f"{display(path)} is not inside {display(top)}; give another --root", returncode=2)
+        raise CommandError(
+            f"{display(path)} is not inside {display(top)}; give another --root", returncode=2
+        )
     return top, os.path.relpath(full, top)
 
 
 class Command(BaseCommand):
     """manage.py show_chain PATH [--json] [--root DIR]."""
 
-    help = "Show the chain of an image, active layer first. Exit code 1 when it is unsafe or broken."
+    help = (
+        "Show the chain of an image, active layer first. Exit code 1 when it is unsafe or broken."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The image, and how far its chain may reach."""
         parser.add_argument("path", metavar="PATH")
         parser.add_argument("--json", action="store_true")
-        parser.add_argument("--root", metavar="DIR", help="the storage domain (default: the image's directory)")
+        parser.add_argument(
+            "--root", metavar="DIR", help="the storage domain (default: the image's directory)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print it."""
@@ -42,13 +48,17 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(self._facts(chain), indent=2))
         else:
             for layer in chain.layers:
-                backing = f" ← {display(layer.backing_file)}" if layer.backing_file is not None else ""
+                backing = (
+                    f" ← {display(layer.backing_file)}" if layer.backing_file is not None else ""
+                )
                 self.stdout.write(
                     f"{display(layer.path)}  {layer.format or '?'}  {binary(layer.virtual_size)} virtual, "
                     f"{binary(layer.on_disk)} on disk{backing}"
                 )
             for finding in chain.findings:
-                self.stdout.write(f"{finding.severity.value}: {finding.code.value}: {display(finding.path)}: {display(finding.detail)}")
+                self.stdout.write(
+                    f"{finding.severity.value}: {finding.code.value}: {display(finding.path)}: {display(finding.detail)}"
+                )
         if not chain.is_safe:
             raise SystemExit(1)
 

@@ -1,0 +1,1 @@
+"""Each command here prints a ratio to a named peer, measured in one run."""
