@@ -154,6 +154,19 @@ def state_words(state: str) -> str:
 
 
 @register.filter
+def step_state(state: str, merge_state: str) -> str:
+    """A step that was broken off because somebody asked for it has not failed."""
+    return "cancelled" if (state, merge_state) == ("failed", "cancelled") else state
+
+
+@register.filter
+def notice_tone(state: str) -> str:
+    """The class of the notice with a merge's message."""
+    tone = _STATE_TONES.get(state, "accent")
+    return "notice" if tone == "accent" else f"notice notice-{tone}"
+
+
+@register.filter
 def step_words(name: str) -> str:
     """What a step of a merge does."""
     return _STEPS.get(name, name)

@@ -55,7 +55,7 @@ class MergePage {
     if (!news) return;
     this.paintState(news);
     this.paintBar(news);
-    for (const step of news.steps) this.paintStep(step);
+    for (const step of news.steps) this.paintStep(step, stepState(step, news));
     this.paintDurations();
     for (const form of this.root.querySelectorAll("[data-when]")) form.hidden = !news[form.dataset.when];
   }
@@ -71,6 +71,8 @@ class MergePage {
     const message = this.part("message");
     setText(message, news.message);
     message.parentElement.hidden = !news.message;
+    const tone = { attention: "notice-warning", failed: "notice-critical", succeeded: "notice-ok" };
+    message.parentElement.className = `notice ${tone[news.state] ?? ""}`;
   }
 
   paintBar(news) {
@@ -84,15 +86,15 @@ class MergePage {
     setText(this.part("left"), news.seconds_left === null ? UNKNOWN : duration(news.seconds_left));
   }
 
-  paintStep(step) {
+  paintStep(step, state) {
     const row = this.root.querySelector(`[data-step="${CSS.escape(step.name)}"]`);
     if (!row) return;
-    if (row.dataset.state !== step.state) {
-      row.dataset.state = step.state;
-      setText(row.querySelector("[data-step-state]"), step.state);
+    if (row.dataset.state !== state) {
+      row.dataset.state = state;
+      setText(row.querySelector("[data-step-state]"), state);
       const shape = row.querySelector("[data-step-icon] use");
-      shape.setAttribute("href", `${shape.getAttribute("href").split("#")[0]}#${step.state}`);
-      if (step.state === "running") row.setAttribute("aria-current", "step");
+      shape.setAttribute("href", `${shape.getAttribute("href").split("#")[0]}#${state}`);
+      if (state === "running") row.setAttribute("aria-current", "step");
       else row.removeAttribute("aria-current");
     }
     row.dataset.started = step.started_at ?? "";
@@ -116,6 +118,11 @@ class MergePage {
       setText(row.querySelector("[data-duration]"), duration(seconds));
     }
   }
+}
+
+/** A step that was broken off because somebody asked for it has not failed. */
+function stepState(step, news) {
+  return step.state === "failed" && news.state === "cancelled" ? "cancelled" : step.state;
 }
 
 function paintBadge(badge, state, words) {
