@@ -39,5 +39,5 @@ class FileNameField(_Stored):
         return os.fsdecode(bytes(value)) if isinstance(value, (bytes, memoryview)) else value
 
     def value_to_string(self, obj: models.Model) -> str:
-        """Percent-free hexadecimal form for serializers."""
-        return os.fsencode(self.value_from_object(obj)).hex()
+        """Hexadecimal form for serializers."""
+        return os.fsencode(str(self.value_from_object(obj))).hex()

@@ -16,6 +16,7 @@ from chains.management.commands.show_chain import located
 class Command(BaseCommand):
     """manage.py map_blocks PATH [--json] [--root DIR]."""
 
+    requires_system_checks = []  # it starts no tool, and must answer where none is installed
     help = "Map the guest's view of an image: start, length, depth (0 is the image itself), kind."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

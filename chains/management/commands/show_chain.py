@@ -28,6 +28,7 @@ def located(path: str, root: str | None) -> tuple[str, str]:
 class Command(BaseCommand):
     """manage.py show_chain PATH [--json] [--root DIR]."""
 
+    requires_system_checks = []  # it starts no tool, and must answer where none is installed
     help = (
         "Show the chain of an image, active layer first. Exit code 1 when it is unsafe or broken."
     )
