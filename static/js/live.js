@@ -2,8 +2,9 @@
 // away. Whoever listens gets whole snapshots, in order, and never has to ask where they came from.
 
 const FIRST_DELAY = 250;
-const LONGEST_DELAY = 5_000;
-const POLL_EVERY = 2_000;
+// A page is to be right again within two seconds of the server's return.
+const LONGEST_DELAY = 1_200;
+const POLL_EVERY = 1_500;
 const OPEN_WITHIN = 8_000;
 // The server says something at least every 20 s; after two of these missed the line is dead,
 // whatever the socket believes.
