@@ -7,7 +7,7 @@ from chains.core import health
 from chains.core.findings import Code, Finding, critical
 from chains.core.layer import Layer
 from chains.core.links import MAX_DEPTH, Chain, chain_findings, link_findings
-from chains.core.names import display
+from chains.core.names import brief
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _reached(layers: Mapping[str, Layer], leaves: list[str]) -> set[str]:
 
 
 def _missing_finding(layer: Layer) -> Finding:
-    name = display(layer.backing_file or layer.backing_path or "")
+    name = brief(layer.backing_file or layer.backing_path or "")
     return critical(
         Code.BACKING_MISSING,
         layer.path,

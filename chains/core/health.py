@@ -4,7 +4,7 @@ Each rule is a small function that returns findings or none; none of them reads 
 """
 
 from chains.core.findings import Code, Finding, critical, warning
-from chains.core.names import display
+from chains.core.names import brief
 from chains.core.qcow2_header import Header
 
 CHAIN_FORMATS = ("raw", "qcow2")
@@ -45,7 +45,7 @@ def _feature_findings(header: Header, path: str) -> list[Finding]:
     found = []
     if header.unknown_incompatible:
         bits = [bit for bit in range(64) if header.unknown_incompatible >> bit & 1]
-        names = ", ".join(display(name) for name in header.feature_names)
+        names = ", ".join(brief(name) for name in header.feature_names)
         found.append(
             critical(
                 Code.FEATURE_UNKNOWN,
@@ -83,7 +83,7 @@ def format_findings(overlay_path: str, recorded: str | None) -> list[Finding]:
         critical(
             Code.NOT_A_CHAIN_FORMAT,
             overlay_path,
-            f"The layer records “{display(recorded)}” as the format of its backing file; a chain"
+            f"The layer records “{brief(recorded)}” as the format of its backing file; a chain"
             " is made of raw and qcow2 only.",
         )
     ]

@@ -8,7 +8,7 @@ from chains.core import formats, raw
 from chains.core.errors import ReadError, StrataError
 from chains.core.findings import Code, Finding, Severity, critical, warning
 from chains.core.health import header_findings
-from chains.core.names import display
+from chains.core.names import brief
 from chains.core.paths import (
     Inside,
     backing_from,
@@ -49,7 +49,7 @@ class Fingerprint:
         try:
             device, inode, size, mtime_ns, ctime_ns = map(int, text.split(":"))
         except ValueError as error:
-            raise StrataError(f"“{display(text)}” is no fingerprint of a file.") from error
+            raise StrataError(f"“{brief(text)}” is no fingerprint of a file.") from error
         return cls(device, inode, size, mtime_ns, ctime_ns)
 
 
@@ -226,7 +226,7 @@ class _Reader:
                 self.path,
                 "Its data lives in another file whose name is not recorded.",
             )
-        shown = display(name)
+        shown = brief(name)
         if not has_protocol(name):
             target = self._beside(name)
             if isinstance(target, str):

@@ -28,6 +28,14 @@ def display(name: str) -> str:
     return "".join(map(_visible, name))
 
 
+def brief(name: str, limit: int = 160) -> str:
+    """Do the same for a sentence: of a name longer than `limit` the middle is left out."""
+    shown = display(name)
+    if len(shown) <= limit:
+        return shown
+    return f"{shown[: limit // 2]}…{shown[-(limit // 2) :]}"
+
+
 def portable(name: str) -> str:
     """Make a file name fit for JSON: bytes that are not UTF-8 read `\\xNN`, all else is unchanged.
 

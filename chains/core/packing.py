@@ -53,6 +53,8 @@ def unpack(
         for dtype in dtypes:
             width, length = _BLOCK.unpack_from(view, at)
             at += _BLOCK.size
+            if length > len(packed) - at:
+                raise StoredMapError(_DAMAGED)
             column = _column(view[at : at + length], width, count, np.dtype(dtype), unit)
             columns.append(column)
             at += length

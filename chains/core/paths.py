@@ -5,7 +5,7 @@ import stat
 from typing import NamedTuple
 
 from chains.core.findings import Code, Finding, critical
-from chains.core.names import display
+from chains.core.names import brief
 
 # Absolute names under these are devices and kernel interfaces to QEMU, never volumes.
 _PSEUDO = ("/dev/", "/proc/", "/sys/")
@@ -15,6 +15,7 @@ _SPECIAL = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISBLK, "a block device"),
     (stat.S_ISCHR, "a character device"),
+    (stat.S_ISLNK, "a link that leads back to itself"),  # all others have been followed
 )
 
 
@@ -75,9 +76,9 @@ def resolve_backing(root: str, layer_path: str, name: str) -> str | Finding:
         try:
             place = locate_from(real_root, "", folder)
         except (OSError, ValueError) as error:
-            return _lookup_finding(layer_path, display(name), error)
+            return _lookup_finding(layer_path, brief(name), error)
         if place is None:
-            return _outside_finding(layer_path, display(name))
+            return _outside_finding(layer_path, brief(name))
         folder = place.path
     return backing_from(real_root, folder, layer_path, name)
 
@@ -90,16 +91,15 @@ def backing_from(real_root: str, folder: str, layer_path: str, name: str) -> str
     try:
         target = locate_from(real_root, folder, name)
     except (OSError, ValueError) as error:
-        return _lookup_finding(layer_path, display(name), error)
+        return _lookup_finding(layer_path, brief(name), error)
     if target is None:
-        return _outside_finding(layer_path, display(name))
+        return _outside_finding(layer_path, brief(name))
     words = special_kind(target.mode)
     if words:
         return critical(
             Code.BACKING_SPECIAL,
             layer_path,
-            f"The backing file “{display(name)}” is {words}. No tool will be started on this"
-            " chain.",
+            f"The backing file “{brief(name)}” is {words}. No tool will be started on this chain.",
         )
     return target.path
 
@@ -142,20 +142,20 @@ def reason_of(error: OSError | ValueError) -> str:
 def _refuse_name(real_root: str, layer_path: str, name: str) -> Finding | None:
     if not name or "\0" in name:
         return critical(
-            Code.BACKING_INVALID, layer_path, f"“{display(name)}” is no name that a file can have."
+            Code.BACKING_INVALID, layer_path, f"“{brief(name)}” is no name that a file can have."
         )
     if has_protocol(name):
         return critical(
             Code.BACKING_PROTOCOL,
             layer_path,
-            f"QEMU takes the backing file “{display(name)}” for a protocol, not for a file. If a"
+            f"QEMU takes the backing file “{brief(name)}” for a protocol, not for a file. If a"
             " file is meant, rebase the layer to “./” and the name.",
         )
     if name.startswith(_PSEUDO) and not os.path.normpath(name).startswith(f"{real_root}/"):
         return critical(
             Code.BACKING_PROTOCOL,
             layer_path,
-            f"The backing file “{display(name)}” is a device of the host, not a volume of this"
+            f"The backing file “{brief(name)}” is a device of the host, not a volume of this"
             " domain. No tool will be started on this chain.",
         )
     return None

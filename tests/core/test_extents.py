@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_slices_are_exact(
         assert edges[-1] >= min(start + length, size)
     assert view.answered.shape == view.allocated.shape == (len(chain), len(edges) - 1)
     assert (view.answered.sum(axis=0) + view.unanswered == np.diff(view.edges)).all()
-    for column, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
+    for column, (first, last) in enumerate(pairwise(edges)):
         seen = [answer(chain, cell)[0] for cell in range(first // UNIT, last // UNIT)]
         for depth, cells in enumerate(chain):
             held = [kind for kind in cells[first // UNIT : last // UNIT] if kind]
@@ -124,7 +125,7 @@ def test_bytes_in(cells: list[Kind], positions: list[int]) -> None:
         wanted = [Kind.ZERO, Kind.DATA] if kind is None else [kind]
         expected = [
             sum(k in wanted for k in bytes_of[max(0, first) : max(0, last)])
-            for first, last in zip(edges.tolist(), edges.tolist()[1:], strict=False)
+            for first, last in pairwise(edges.tolist())
         ]
         assert found.bytes_in(edges, kind).tolist() == expected
 
@@ -142,7 +143,10 @@ def test_an_empty_disk_and_too_many_or_no_layers() -> None:
 
 def test_sizes_near_the_limit_stay_exact() -> None:
     size = 2**61
-    maps = [ExtentMap.of(size, [(size - 4096, 4096, Kind.DATA)]), ExtentMap.of(size, [(0, size, 1)])]
+    maps = [
+        ExtentMap.of(size, [(size - 4096, 4096, Kind.DATA)]),
+        ExtentMap.of(size, [(0, size, 1)]),
+    ]
     read_map = resolve(maps)
     view = slice_view(maps, read_map, 0, size, 997, 512)
     assert int(view.answered.sum()) == size
