@@ -66,7 +66,7 @@ class MergePage {
 
   paintState(news) {
     this.root.dataset.state = news.state;
-    const cancelling = news.cancel_requested && !news.finished;
+    const cancelling = news.cancel_requested && ["queued", "running"].includes(news.state);
     paintBadge(this.part("state"), news.state, cancelling ? "cancelling…" : undefined);
     const message = this.part("message");
     setText(message, news.message);

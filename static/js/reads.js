@@ -16,13 +16,17 @@ const KEYS = {
 const WHEEL_QUIET = 140;
 
 let current = null;
+let shown = location.search;
 
 export function startReads() {
   if (!document.getElementById("reads")) return;
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onKey);
   document.addEventListener("wheel", onWheel, { passive: false });
-  window.addEventListener("popstate", () => go(location.href, false));
+  window.addEventListener("popstate", () => {
+    // A jump within the page is a popstate too.
+    if (location.search !== shown) go(location.href, false);
+  });
 }
 
 function onClick(event) {
@@ -126,6 +130,7 @@ async function go(url, push) {
     return;
   }
   if (push) history.pushState(null, "", url);
+  shown = location.search;
   const now = document.getElementById("reads");
   now.removeAttribute("aria-busy");
   swap(now, fresh);
