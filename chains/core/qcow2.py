@@ -21,6 +21,7 @@ from chains.core.qcow2_header import Header, parse_header
 __all__ = ["Header", "parse_header", "read_extents"]
 
 UInt64s = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
 
 # Bits 9–55 of a standard descriptor, and of an L1 entry, are the offset of a cluster.
 OFFSET_MASK = np.uint64(0x00FF_FFFF_FFFF_FE00)
@@ -166,17 +167,18 @@ class _Walk:
         if bitmaps is not None:
             positions, kinds = self._sub_clusters(entries, bitmaps, clusters)
         else:
-            kinds = self._kinds(entries)
+            kinds = self._kinds(entries, clusters)
             positions = clusters
             if not kinds.all():
                 positions, kinds = positions[kinds != 0], kinds[kinds != 0]
         return _runs(positions, kinds)
 
-    def _kinds(self, entries: UInt64s) -> Bytes:
+    def _kinds(self, entries: UInt64s, clusters: Int64s) -> Bytes:
         """Classify standard and compressed descriptors; checks their offsets."""
         compressed = (entries & COMPRESSED) != 0
         zero = ((entries & ALL_ZEROES) != 0) & ~compressed
-        held = self._held(entries, compressed, zero)
+        held, offsets = self._held(entries, compressed, zero)
+        self._check_end(offsets, clusters, held & ~compressed & ~zero, self.cluster)
         if self.header.version < 3 and zero.any():
             raise self._invalid("a version 2 image holds a zero cluster, which that version lacks")
         kinds = np.where(held, np.uint8(Kind.DATA), np.uint8(Kind.UNALLOCATED))
@@ -188,7 +190,7 @@ class _Walk:
     ) -> tuple[Int64s, Bytes]:
         """Classify extended entries: bits 0–31 of a bitmap say "allocated", 32–63 "zero"."""
         compressed = (entries & COMPRESSED) != 0
-        held = self._held(entries, compressed, np.zeros(len(entries), bool))
+        held, offsets = self._held(entries, compressed, np.zeros(len(entries), bool))
         bits = bitmaps.view(np.uint8).reshape(-1, 8)[:, ::-1]  # stored big-endian
         flags = np.unpackbits(np.ascontiguousarray(bits), axis=1, bitorder="little")
         allocated, zero = flags[:, :SUB_CLUSTERS], flags[:, SUB_CLUSTERS:]
@@ -197,35 +199,59 @@ class _Walk:
             raise self._invalid("a sub-cluster is both allocated and zero")
         if allocated[~held].any():
             raise self._invalid("a sub-cluster is allocated in a cluster that is not")
+        # QEMU writes no further than the last sub-cluster that it allocates.
+        used = SUB_CLUSTERS - np.argmax(allocated[:, ::-1], axis=1)
+        stored = held & ~compressed & allocated.any(axis=1)
+        self._check_end(offsets, clusters, stored, used * (self.cluster // SUB_CLUSTERS))
         kinds = (allocated * np.uint8(Kind.DATA) + zero * np.uint8(Kind.ZERO)).ravel()
         chosen = np.flatnonzero(kinds)
         positions = clusters[chosen // SUB_CLUSTERS] * SUB_CLUSTERS + chosen % SUB_CLUSTERS
         return positions, kinds[chosen]
 
-    def _held(
-        self, entries: UInt64s, compressed: NDArray[np.bool_], zero: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
-        """Say which entries point to a host cluster, and check that it lies in the file."""
+    def _held(self, entries: UInt64s, compressed: Flags, zero: Flags) -> tuple[Flags, Int64s]:
+        """Say which entries point to a host cluster, and where: bytes of the file."""
         offsets = (entries & OFFSET_MASK).astype(np.int64)
-        packed = int(np.count_nonzero(compressed))
-        if packed:
-            # "Compressed Clusters Descriptor": bits 0 to x-1 are the byte offset.
-            width = 62 - (self.header.cluster_bits - 8)
-            mask = np.uint64((1 << width) - 1)
-            offsets[compressed] = (entries[compressed] & mask).astype(np.int64)
-            self.compressed += packed * self.cluster
-        held: NDArray[np.bool_] = (offsets > 0) | compressed
+        packed = entries[compressed]
+        if len(packed):
+            offsets[compressed] = 0
+        held: Flags = (offsets > 0) | compressed
         if self.header.has_data_file:
             # Offset 0 is legal in an external data file; then "copied" tells it from nothing.
             held |= ((entries & COPIED) != 0) & ~zero
-            return held
-        aligned = offsets if not packed else offsets[~compressed]
-        if (aligned & (self.cluster - 1)).any():
+            return held, offsets
+        if (offsets & (self.cluster - 1)).any():
             raise self._invalid("a cluster's offset is not aligned")
-        needed = offsets[held & ~zero] if zero.any() else offsets
-        if len(needed) and int(needed.max()) >= self.file_size:
+        if len(packed):
+            self._check_compressed(packed)
+        return held, offsets
+
+    def _check_compressed(self, entries: UInt64s) -> None:
+        """Check that compressed data lies in the file ("Compressed Clusters Descriptor").
+
+        Bits 0 to x-1 are a byte offset, bits x to 61 the number of 512-byte sectors beyond the one
+        that it lies in. Data ends anywhere in the last sector, and the file may end with it.
+        """
+        width = 62 - (self.header.cluster_bits - 8)
+        offsets = (entries & np.uint64((1 << width) - 1)).astype(np.int64)
+        more = ((entries & ~COPIED & ~COMPRESSED) >> np.uint64(width)).astype(np.int64)
+        last = np.maximum(offsets, (offsets & ~511) + more * 512)
+        if int(last.max()) >= self.file_size:
+            raise self._truncated("compressed guest data lies beyond its end")
+        self.compressed += len(entries) * self.cluster
+
+    def _check_end(
+        self, offsets: Int64s, clusters: Int64s, stored: Flags, spans: Int64s | int
+    ) -> None:
+        """Check that the file holds the first `spans` bytes of each stored cluster, as far as they
+        belong to the disk."""
+        if self.header.has_data_file or not len(offsets):
+            return
+        if int(offsets.max()) + self.cluster <= self.file_size:
+            return
+        in_disk = self.header.virtual_size - clusters * self.cluster
+        ends = offsets + np.minimum(spans, in_disk)
+        if (ends[stored] > self.file_size).any():
             raise self._truncated("guest data lies beyond its end")
-        return held
 
     def _assemble(self, batches: list[_Runs], l2_bytes: int) -> ExtentMap:
         starts = np.concatenate([b.starts for b in batches] or [np.zeros(0, np.int64)])

@@ -212,6 +212,8 @@ class _Parser:
         head = self.head
         if head[:4] != MAGIC:
             raise self._invalid("The file does not start like a qcow2 image.")
+        if len(head) < 8:
+            raise self._truncated("ends inside its header")
         version = int.from_bytes(head[4:8], "big")
         fields = _FIELDS.get(version)
         if fields is None:
