@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Container
 from pathlib import Path
 
 from psycopg import ProgrammingError
@@ -25,6 +26,14 @@ class BadSetting(SystemExit):
 def env_str(name: str, default: str) -> str:
     """The variable's text, or the default where it is unset or empty."""
     return os.environ.get(name, "") or default
+
+
+def env_choice(name: str, default: str, choices: Container[str], wants: str) -> str:
+    """One of the choices; raises BadSetting, saying what it wants."""
+    value = env_str(name, default)
+    if value not in choices:
+        raise BadSetting(name, value, wants)
+    return value
 
 
 def env_bool(name: str, *, default: bool) -> bool:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import psycopg
 from django.core.management import ManagementUtility, get_commands
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
 from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError
 
 from project import env, postgres
@@ -93,6 +94,10 @@ def explain(error: Exception) -> str:
     }:
         return "the database has not the tables of this version: run manage.py migrate"
     text = " ".join(str(error).split())
+    if isinstance(error, SystemCheckError):
+        # Django prints a report of several lines; the sentences of the checks are all that matters.
+        found = re.findall(r"\(strata\.E\d+\) (.+)", str(error))
+        return "; ".join(found) or text
     if isinstance(error, OperationalError | InterfaceError):
         return f"the database can not be reached: {text}"
     if isinstance(error, CommandError | postgres.PostgresError) and text:

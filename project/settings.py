@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from zoneinfo import available_timezones
 
 from csp.constants import NONE, SELF
 
@@ -89,7 +90,9 @@ LOGOUT_REDIRECT_URL = "login"
 LANGUAGE_CODE = "en"
 USE_I18N = True
 USE_TZ = True
-TIME_ZONE = env.env_str("STRATA_TIME_ZONE", "UTC")
+TIME_ZONE = env.env_choice(
+    "STRATA_TIME_ZONE", "UTC", available_timezones(), "give a name like Europe/Prague"
+)
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -137,11 +140,18 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
 }
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.env_str("STRATA_LOG_LEVEL", "WARNING")},
-    "loggers": {"chains": {"level": env.env_str("STRATA_LOG_LEVEL", "INFO")}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "chains": {
+            "level": env.env_choice(
+                "STRATA_LOG_LEVEL", "INFO", _LEVELS, "say " + ", ".join(_LEVELS)
+            )
+        }
+    },
 }

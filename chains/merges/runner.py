@@ -9,8 +9,9 @@ from chains.core.states import PAST_RETURN, UNFINISHED, MergeState, StepName, St
 from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
 from chains.merges import fence, journal
-from chains.merges.steps import RUN, CancelledByUserError, Work, discard, unpacked
+from chains.merges.steps import RUN, CancelledByUserError, discard, unpacked
 from chains.merges.threads import aside, db
+from chains.merges.work import Work
 from chains.models import Merge, MergeStep
 
 logger = logging.getLogger(__name__)

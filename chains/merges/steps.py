@@ -3,17 +3,15 @@
 import asyncio
 import contextlib
 import os
-import posixpath
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from chains.core.chain import read_chain
 from chains.core.errors import StrataError
 from chains.core.forest import Forest
 from chains.core.layer import read_layer
 from chains.core.names import display
-from chains.core.plans import Plan, concerned, plan_convert
+from chains.core.plans import concerned, plan_convert
 from chains.core.progress import Meter, Throttle
 from chains.core.reads import read_chain_maps
 from chains.core.states import StepName
@@ -21,6 +19,7 @@ from chains.inventory.scan import read_forest
 from chains.merges import journal
 from chains.merges.situation import from_storage, users
 from chains.merges.threads import aside, db
+from chains.merges.work import Work, commands
 from chains.models import MergeStep
 from chains.qemu import qemu_img
 from chains.qemu.command import LONG_WORK, Child, CommandError, clean, shown, start
@@ -34,76 +33,6 @@ class StopError(StrataError):
 
 class CancelledByUserError(StrataError):
     """Somebody asked to cancel."""
-
-
-@dataclass
-class Work:
-    """What the steps of one merge share."""
-
-    pk: int
-    root: str
-    read_only: bool
-    plan: Plan
-    fingerprints: dict[str, str]
-    meter: Meter = field(init=False)
-    child: Child | None = None
-
-    def __post_init__(self) -> None:
-        self.meter = Meter(2 * (self.plan.bytes_to_copy or 0), time.monotonic)
-
-    def at(self, path: str) -> str:
-        """The absolute path of a volume."""
-        return os.path.join(self.root, path)
-
-    @property
-    def temporary(self) -> str:
-        """Absolute path of the new volume while it is built."""
-        return self.at(self.plan.temporary_path(self.pk))
-
-    @property
-    def new(self) -> str:
-        """Absolute path of the new volume."""
-        return self.at(self.plan.new_path(self.pk))
-
-
-def seen_from(directory: str, path: str) -> str:
-    """How a header in `directory` names the volume `path`, both relative to the root."""
-    return qemu_img.backing_name(posixpath.relpath(path, directory or "."))
-
-
-@dataclass(frozen=True)
-class Commands:
-    """The exact commands of a plan, as the plan page shows them and the runner runs them."""
-
-    copy: list[list[str]]
-    verify: list[str]
-    switch: list[list[str]]
-
-
-def commands(root: str, plan: Plan, number: int | str, formats: dict[str, str]) -> Commands:
-    """What will be run; `formats` are the formats of the plan's layers and overlays."""
-    top, top_format = os.path.join(root, plan.top), formats[plan.top]
-    temporary = os.path.join(root, plan.temporary_path(number))
-    options = [f"cluster_size={plan.cluster_size}"] if plan.cluster_size else []
-    if plan.below is None:
-        copy = [qemu_img.convert(top, top_format, temporary, plan.new_format, options)]
-    else:
-        # convert -B would skip what only base…top−1 hold: it asks top alone what is allocated. An
-        # empty overlay of top, rebased onto what lies below base, takes exactly the difference.
-        assert plan.below_format is not None
-        copy = [
-            qemu_img.create_overlay(temporary, seen_from(plan.directory, plan.top), top_format, options),
-            qemu_img.rebase(temporary, seen_from(plan.directory, plan.below), plan.below_format, unsafe=False),
-        ]  # fmt: skip
-    verify = qemu_img.compare(top, top_format, temporary, plan.new_format)
-    switch = [
-        qemu_img.rebase(
-            os.path.join(root, path), seen_from(posixpath.dirname(path), plan.new_path(number)),
-            plan.new_format, unsafe=True,
-        )
-        for path in plan.overlays
-    ]  # fmt: skip
-    return Commands(copy, verify, switch)
 
 
 async def preflight(work: Work, step: MergeStep) -> None:
@@ -175,11 +104,10 @@ async def switch(work: Work, step: MergeStep) -> None:
     await aside(_check_unchanged, work)
     above = await aside(_above, work)
     await _refuse_users(work, above)
+    todo = commands(work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2"))
+    await db(journal.note_command, step, shown(todo.place))
     await aside(_place, work)
-    formats = dict.fromkeys(work.plan.layers, "qcow2")
-    for path, argv in zip(
-        work.plan.overlays, commands(work.root, work.plan, work.pk, formats).switch, strict=True
-    ):
+    for path, argv in zip(work.plan.overlays, todo.switch, strict=True):
         layer = await aside(read_layer, work.root, path, "qcow2")
         if layer.backing_path != work.plan.new_path(work.pk):
             await _run(work, step, argv, None)
@@ -212,9 +140,8 @@ async def remove(work: Work, step: MergeStep) -> None:
             )
     await _refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
     await aside(_check_unchanged, work)
-    await db(
-        journal.note_command, step, shown(["rm", *[work.at(path) for path in work.plan.removed]])
-    )
+    todo = commands(work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2"))
+    await db(journal.note_command, step, shown(todo.remove))
     await aside(_remove, work)
 
 
@@ -337,11 +264,14 @@ def _formats(work: Work) -> dict[str, str]:
 
 
 def _settle(work: Work) -> None:
-    """Onto the platter, with the owner and mode of the volume that it stands for."""
+    """Onto the platter, with the owner, mode and age of the volume that it stands for."""
     model = os.stat(work.at(work.plan.top if work.plan.active else work.plan.base))
     if os.geteuid() == 0:
         os.chown(work.temporary, model.st_uid, model.st_gid)
     os.chmod(work.temporary, model.st_mode & 0o7777)
+    # What it shows was last written when top was: the age of the snapshot is not lost.
+    written = os.stat(work.at(work.plan.top))
+    os.utime(work.temporary, ns=(written.st_atime_ns, written.st_mtime_ns))
     _sync(work.temporary)
 
 

@@ -17,7 +17,7 @@ from chains.inventory import selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
 from chains.merges.situation import plan_from_inventory
-from chains.merges.steps import commands
+from chains.merges.work import commands
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
@@ -193,12 +193,7 @@ def _commands(root: str, volumes: list[Volume], plan: Plan) -> list[str]:
     """Every command of the plan, in order, as a shell would take it; N stands for the merge's number."""
     formats = {row.path: row.format for row in volumes}
     todo = commands(root, plan, "N", formats)
-    argvs = [
-        *todo.copy,
-        todo.verify,
-        *todo.switch,
-        ["rm", *[f"{root}/{path}" for path in plan.removed]],
-    ]
+    argvs = [*todo.copy, todo.verify, todo.place, *todo.switch, todo.remove]
     return [shown(argv) for argv in argvs]
 
 

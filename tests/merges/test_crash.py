@@ -9,6 +9,7 @@ import pytest
 
 from chains.core.states import StepName
 from chains.merges import recovery, runner, services, steps, threads
+from chains.merges.work import Work
 from chains.models import Merge, StorageDomain
 from tests import images
 
@@ -26,7 +27,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[StepName, bool], None]:
     def at(name: StepName, late: bool) -> None:
         real = steps.RUN[name]
 
-        async def dying(work: steps.Work, step: object) -> None:
+        async def dying(work: Work, step: object) -> None:
             if late:
                 await real(work, step)  # type: ignore[arg-type]
             raise PowerCutError
@@ -103,7 +104,7 @@ def test_cancel_while_it_copies(
     merge = asked("base.img", "snap1.img")
     real = steps.RUN[StepName.COPY]
 
-    async def cancelling(work: steps.Work, step: object) -> None:
+    async def cancelling(work: Work, step: object) -> None:
         await threads.db(services.cancel, merge, None, "test")
         await real(work, step)  # type: ignore[arg-type]
 

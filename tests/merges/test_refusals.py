@@ -11,6 +11,7 @@ import pytest
 from chains.core.plans import PlanError
 from chains.inventory.scan import scan_domain
 from chains.merges import runner, services
+from chains.merges.work import Work
 from chains.models import Merge, StorageDomain, User
 from tests import images
 from tests.merges.conftest import volume
@@ -155,7 +156,7 @@ def test_a_disk_that_fills_up_while_copying(small: Path, domain: StorageDomain, 
 
     preflight = steps.RUN[steps.StepName.PREFLIGHT]
 
-    async def then_fill(work: steps.Work, step: object) -> None:
+    async def then_fill(work: Work, step: object) -> None:
         await preflight(work, step)  # type: ignore[arg-type]
         free = os.statvfs(small)
         filler.write_bytes(b"x" * max(0, free.f_bavail * free.f_frsize - 4 * images.MIB))
