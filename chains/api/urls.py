@@ -2,12 +2,11 @@
 
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
-from drf_spectacular.views import SpectacularAPIView
 
 from chains.api import views
 
 _ROUTES = {
-    "schema/": (SpectacularAPIView, "api-schema"),
+    "schema/": (views.Schema, "api-schema"),
     "domains/": (views.Domains, "api-domains"),
     "domains/<int:pk>/": (views.Domain, "api-domain"),
     "domains/<int:pk>/scan/": (views.DomainScan, "api-domain-scan"),

@@ -5,12 +5,14 @@ from typing import Any
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView
 from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from chains.api import serializers as shapes
+from chains.api.permissions import ByRole
 from chains.core.plans import PlanError
 from chains.inventory import selectors, services
 from chains.merges import selectors as merge_selectors
@@ -41,6 +43,12 @@ def of_domain(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
     """Only those of `?domain=ID`, where it is given."""
     wanted = request.query_params.get("domain", "")
     return rows.filter(domain_id=int(wanted)) if wanted.isdecimal() and len(wanted) < 18 else rows
+
+
+class Schema(SpectacularAPIView):
+    """The OpenAPI document, for whoever may look; the library would give it to anybody."""
+
+    permission_classes = [ByRole]
 
 
 class Domains(generics.ListAPIView[StorageDomain]):

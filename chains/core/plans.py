@@ -283,7 +283,7 @@ def _siblings(situation: Situation, plan: Plan) -> list[Refusal]:
             found.append(
                 Refusal(
                     "shared",
-                    f"{display(path)} would be removed, but {names} is an overlay of it too: merge above it, or remove that overlay first.",
+                    f"{display(path)} would be removed, but other overlays hang on it ({names}): merge above it, or remove them first.",
                 )
             )
     return found

@@ -23,24 +23,28 @@ def read_disk(disk: Disk) -> None:
 
     What can not be mapped is stored as the reason; raises StrataError with the same text.
     """
-    chain = read_chain(disk.domain.path, disk.active.path)
-    fingerprint = "\n".join(layer.fingerprint.to_text() for layer in chain.layers)
     try:
-        maps = _maps(disk, chain)
-        resolved = resolve(maps)
-        facts = asdict(figures(maps, resolved))
+        _read_disk(disk)
     except StrataError as error:
-        BlockMap.objects.update_or_create(
-            disk=disk,
-            defaults={"fingerprint": stored_fingerprint(chain_of(disk.active)), "error": str(error), "data": None},
-        )  # fmt: skip
+        fingerprint = stored_fingerprint(chain_of(disk.active))
+        facts = {"fingerprint": fingerprint, "error": str(error), "data": None}
+        BlockMap.objects.update_or_create(disk=disk, defaults=facts)
         raise
+
+
+def _read_disk(disk: Disk) -> None:
+    chain = read_chain(disk.domain.path, disk.active.path)
+    maps = _maps(disk, chain)
+    resolved = resolve(maps)
+    facts = {
+        "fingerprint": "\n".join(layer.fingerprint.to_text() for layer in chain.layers),
+        "data": resolved.to_bytes(),
+        "figures": asdict(figures(maps, resolved)),
+        "error": "",
+    }
     with transaction.atomic():
         _store_layers(disk, chain, maps)
-        BlockMap.objects.update_or_create(
-            disk=disk,
-            defaults={"fingerprint": fingerprint, "data": resolved.to_bytes(), "figures": facts, "error": ""},
-        )  # fmt: skip
+        BlockMap.objects.update_or_create(disk=disk, defaults=facts)
 
 
 def stored_fingerprint(volumes: list[Volume]) -> str:

@@ -61,10 +61,21 @@ def chain_of(volume: Volume) -> list[Volume]:
     return list(Volume.objects.raw(_DOWN, [volume.pk, MAX_LAYERS]))
 
 
+def above(volume: Volume) -> list[Volume]:
+    """The volume and everything that reads through it."""
+    return list(Volume.objects.raw(_UP, [volume.pk]))
+
+
+def leaves_above(volume: Volume) -> list[Volume]:
+    """The active layers that read through this volume, itself when it is one."""
+    found = above(volume)
+    frozen = {row.backing_id for row in found}
+    return [row for row in found if row.pk not in frozen]
+
+
 def family_of(volume: Volume) -> list[Volume]:
     """All volumes that share a root with this one."""
-    chain = chain_of(volume)
-    return list(Volume.objects.raw(_UP, [chain[-1].pk]))
+    return above(chain_of(volume)[-1])
 
 
 def findings_of(volumes: Sequence[Volume]) -> QuerySet[Finding]:

@@ -15,7 +15,7 @@ from chains.inventory.jobs import MERGE, enqueue
 from chains.inventory.services import check
 from chains.merges.selectors import can_cancel
 from chains.merges.situation import plan_from_inventory
-from chains.models import Merge, MergeStep, User, Volume
+from chains.models import Disk, Merge, MergeStep, User, Volume
 from chains.permissions import Action
 
 
@@ -53,7 +53,7 @@ def request_merge(
             ["The chain has changed since this plan was shown: look at the new plan."]
         )
     family = family_key(top)
-    disk = next((v.disk for v in _leaves_above(top) if hasattr(v, "disk")), None)
+    disk = Disk.objects.filter(active__in=selectors.leaves_above(top)).order_by("pk").first()
     try:
         with transaction.atomic():
             merge = Merge.objects.create(
@@ -91,21 +91,9 @@ def holding(volume: Volume) -> Merge | None:
     ).first()
 
 
-def _leaves_above(volume: Volume) -> list[Volume]:
-    """The active layers that read through this volume."""
-    found: list[Volume] = []
-    queue = [volume]
-    while queue and len(found) < 100:
-        overlays = list(queue[0].overlays.all())
-        if not overlays:
-            found.append(queue[0])
-        queue = queue[1:] + overlays
-    return found
-
-
 def picture(top: Volume) -> list[dict[str, Any]]:
     """The chain through `top` as it stands, active layer first: what the diagrams are drawn from."""
-    active = _leaves_above(top)[0]
+    active = selectors.leaves_above(top)[0]
     return [
         {
             "path": os.fsencode(volume.path).hex(), "format": volume.format,
@@ -117,9 +105,9 @@ def picture(top: Volume) -> list[dict[str, Any]]:
 
 def read_maps_for(volume: Volume) -> None:
     """Read the block maps that a plan of this chain needs, in this process; raises StrataError."""
-    active = next((v for v in _leaves_above(volume) if hasattr(v, "disk")), None)
-    if active is not None and blockmaps.stored_maps(selectors.chain_of(volume)) is None:
-        blockmaps.read_disk(active.disk)
+    disk = Disk.objects.filter(active__in=selectors.leaves_above(volume)).order_by("pk").first()
+    if disk is not None and blockmaps.stored_maps(selectors.chain_of(volume)) is None:
+        blockmaps.read_disk(disk)
 
 
 def plan_digest(plan: Plan) -> str:

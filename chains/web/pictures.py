@@ -138,9 +138,9 @@ def forest(volumes: list[Volume], findings: Sequence[Finding]) -> list[SafeStrin
 
 
 def before_after(
-    picture: list[dict[str, Any]], plan: Plan, number: int | str
+    picture: list[dict[str, Any]], plan: Plan, number: int | str, *, planned: bool = True
 ) -> tuple[SafeString, SafeString]:
-    """The chain as a merge finds it and as it leaves it."""
+    """The chain as a merge finds it and as it leaves it; unmarked when nothing comes of the plan."""
     removed, before, after = set(plan.removed), [], []
     rebased, top = set(plan.overlays), plan.top
     for index, facts in enumerate(picture):
@@ -153,7 +153,7 @@ def before_after(
         gone = path in removed
         touched = path in rebased or (plan.active and path == top)
         mark = Mark.REMOVED if gone else Mark.CHANGED if touched else Mark.NONE
-        before.append(_marked(node, mark))
+        before.append(_marked(node, mark if planned else Mark.NONE))
         if path == top:
             new = plan.new_path(number)
             after.append(DrawnVolume(

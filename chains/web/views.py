@@ -10,9 +10,10 @@ from django.core.paginator import Paginator
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from chains.core.plans import Plan, PlanError
+from chains.core.states import MergeState
 from chains.inventory import selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
@@ -54,7 +55,7 @@ def _person(request: HttpRequest) -> Any:
     return request.user
 
 
-@require_GET
+@require_safe
 @needs(Action.VIEW)
 def domains(request: HttpRequest) -> HttpResponse:
     """All storage domains."""
@@ -62,7 +63,7 @@ def domains(request: HttpRequest) -> HttpResponse:
     return render(request, "web/domains.html", context)
 
 
-@require_GET
+@require_safe
 @needs(Action.VIEW)
 def domain(request: HttpRequest, pk: int) -> HttpResponse:
     """One domain: its disks, its findings, its forest."""
@@ -99,22 +100,20 @@ def _back(request: HttpRequest, otherwise: HttpResponse) -> HttpResponse:
     return redirect("domains") if request.POST.get("next") == "domains" else otherwise
 
 
-@require_GET
+@require_safe
 @needs(Action.VIEW)
 def volume(request: HttpRequest, pk: int) -> HttpResponse:
     """One volume: what its header says, what hangs on it, which disks read through it."""
     found = get_object_or_404(Volume.objects.select_related("domain", "backing"), pk=pk)
-    family = selectors.family_of(found)
-    disks = Disk.objects.filter(active__in=family).select_related("active")
     context = {
         "volume": found, "overlays": list(found.overlays.all()[:200]),
         "findings": list(found.findings.all()),
-        "disks": [d for d in disks if found.pk in {v.pk for v in selectors.chain_of(d.active)}],
+        "disks": list(Disk.objects.filter(active__in=selectors.above(found))[:200]),
     }  # fmt: skip
     return render(request, "web/volume.html", context)
 
 
-@require_GET
+@require_safe
 @needs(Action.VIEW)
 def disk(request: HttpRequest, pk: int) -> HttpResponse:
     """One disk: its chain, its redirected reads, and the way to a merge."""
@@ -141,7 +140,7 @@ def _overlay_counts(volumes: list[Volume]) -> dict[int, int]:
     return dict(rows.values_list("pk", "n"))
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs(Action.VIEW)
 def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
     """The plan of base…top; a POST by somebody who may merge carries it out."""
@@ -197,14 +196,15 @@ def _commands(root: str, volumes: list[Volume], plan: Plan) -> list[str]:
     return [shown(argv) for argv in argvs]
 
 
-@require_GET
+@require_safe
 @needs(Action.VIEW)
 def merge(request: HttpRequest, pk: int) -> HttpResponse:
     """One merge, live."""
     found = get_object_or_404(merge_selectors.merges(), pk=pk)
     facts = {key: value for key, value in found.plan.items() if key != "fingerprints"}
     plan = Plan.from_json(facts)
-    before, after = pictures.before_after(found.picture, plan, found.pk)
+    undone = found.state in {MergeState.CANCELLED, MergeState.FAILED}
+    before, after = pictures.before_after(found.picture, plan, found.pk, planned=not undone)
     context = {
         "merge": found, "live": merge_selectors.merge_live(pk), "plan": plan,
         "before": before, "after": after, "domain": found.domain,
@@ -236,7 +236,7 @@ def _act(request: HttpRequest, pk: int, service: Callable[[Merge, Any, str], Non
     return redirect("merge", pk=pk)
 
 
-@require_GET
+@require_safe
 @needs(Action.VIEW)
 def activity(request: HttpRequest) -> HttpResponse:
     """Merges and scans, running and past."""
