@@ -1,0 +1,172 @@
+"""The table of who may do what at which address. Statuses stand for anonymous, auditor, operator, admin."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Status = int | frozenset[int]
+DENIED = frozenset({401, 403})
+REFUSED = frozenset({401, 403, 405})
+ANY = frozenset({200, 302, 400, 401, 403, 404, 405})
+WRITERS = frozenset({"operator", "admin"})
+
+
+@dataclass(frozen=True)
+class Address:
+    """One route. `changes`: a POST by one of `changers` changes rows, nobody else's does."""
+
+    form: str
+    get: tuple[Status, ...]
+    post: tuple[Status, ...]
+    data: tuple[str, ...] = ()
+    changes: bool = False
+    changers: frozenset[str] = WRITERS
+    other: tuple[Status, ...] = (frozenset({302}), REFUSED, REFUSED, REFUSED)
+    head: tuple[Status, ...] | None = None
+    options: tuple[Status, ...] | None = None
+    public: bool = False
+    drops_session: bool = False
+    without_csrf: frozenset[int] = frozenset()
+
+    def url(self, world: dict[str, Any]) -> str:
+        return self.form.format_map(world)
+
+    def body(self, world: dict[str, Any]) -> dict[str, Any]:
+        names = (pair.partition("=")[::2] for pair in self.data)
+        return {name: world[value] for name, value in names}
+
+    def wanted(self, method: str) -> tuple[Status, ...]:
+        if method == "HEAD":
+            return self.head or self.get
+        if method == "OPTIONS":
+            return self.options or self.other
+        return {"GET": self.get, "POST": self.post}.get(method, self.other)
+
+
+def page(form: str) -> Address:
+    """A page to look at; nobody posts to it."""
+    return Address(form, (302, 200, 200, 200), (302, 405, 405, 405))
+
+
+def action(form: str, *data: str) -> Address:
+    """A button of operators; nobody looks at it."""
+    return Address(form, (302, 405, 405, 405), (302, 403, 302, 302), data, changes=True)
+
+
+_API = {"other": (DENIED, REFUSED, REFUSED, REFUSED), "options": (DENIED, 200, 200, 200)}
+
+
+def resource(form: str) -> Address:
+    """A resource to read."""
+    return Address(form, (DENIED, 200, 200, 200), (DENIED, REFUSED, REFUSED, REFUSED), **_API)  # type: ignore[arg-type]
+
+
+def call(form: str, answer: int, *data: str, get: int = 405) -> Address:
+    """A call of operators."""
+    seen = (DENIED, get, get, get)
+    return Address(
+        form,
+        seen,
+        (DENIED, 403, answer, answer),
+        data,
+        changes=True,
+        head=seen,
+        **_API,  # type: ignore[arg-type]
+    )
+
+
+def admin(
+    form: str, get: Status, post: Status, *data: str, changes: bool = False, csrf: int | None = None
+) -> Address:
+    """A page of Django's admin: the others are sent to sign in as somebody else."""
+    get_all, post_all = (302, 302, 302, get), (302, 302, 302, post)
+    anything = (302, 302, 302, ANY)
+    return Address(
+        form, get_all, post_all, data, changes, frozenset({"admin"}), anything, get_all, anything,
+        without_csrf=frozenset({302} if csrf is None else {302, csrf}),
+    )  # fmt: skip
+
+
+def model(
+    name: str, *, add: Status = 200, change: Status = 200, delete: Status = 200
+) -> dict[str, Address]:
+    """The admin's routes of one model, with the first row that there is."""
+    start = f"admin/{name}/"
+    row = "/" + start + "{" + name.split("/")[1] + "}/"
+    return {
+        start: admin("/" + start, 200, frozenset({200, 302, 403})),
+        f"{start}add/": admin(f"/{start}add/", add, add),
+        f"{start}<path:object_id>/history/": admin(f"{row}history/", 200, 200),
+        f"{start}<path:object_id>/delete/": admin(
+            f"{row}delete/",
+            delete,
+            302 if delete == 200 else delete,
+            "post=yes",
+            changes=delete == 200,
+        ),
+        f"{start}<path:object_id>/change/": admin(f"{row}change/", 200, change),
+        f"{start}<path:object_id>/": admin(row, 302, 302),
+    }
+
+
+EVERYBODY_OTHER = (ANY, ANY, ANY, ANY)
+ADDRESSES: dict[str, Address] = {
+    "login/": Address(
+        "/login/", (200, 302, 302, 302), (200, 302, 302, 302), public=True, other=EVERYBODY_OTHER,
+        without_csrf=frozenset({302}),
+    ),
+    "logout/": Address(
+        "/logout/", (302, 405, 405, 405), (302, 302, 302, 302), public=True, drops_session=True,
+        other=EVERYBODY_OTHER,
+    ),
+    "": page("/"),
+    "domains/<int:pk>/": page("/domains/{domain}/"),
+    "domains/<int:pk>/scan/": action("/domains/{domain}/scan/"),
+    "volumes/<int:pk>/": page("/volumes/{volume}/"),
+    "disks/<int:pk>/": page("/disks/{disk}/"),
+    "disks/<int:pk>/merge/": Address(
+        "/disks/{free_disk}/merge/", (302, 200, 200, 200), (302, 403, 302, 302),
+        ("base=free_base", "top=free_top", "plan=digest"), changes=True,
+    ),
+    "merges/<int:pk>/": page("/merges/{merge}/"),
+    "merges/<int:pk>/cancel/": action("/merges/{merge}/cancel/"),
+    "merges/<int:pk>/resume/": action("/merges/{stuck}/resume/"),
+    "activity/": page("/activity/"),
+    "api/v1/schema/": resource("/api/v1/schema/"),
+    "api/v1/domains/": resource("/api/v1/domains/"),
+    "api/v1/domains/<int:pk>/": resource("/api/v1/domains/{domain}/"),
+    "api/v1/domains/<int:pk>/scan/": call("/api/v1/domains/{domain}/scan/", 202),
+    "api/v1/disks/": resource("/api/v1/disks/"),
+    "api/v1/disks/<int:pk>/": resource("/api/v1/disks/{disk}/"),
+    "api/v1/volumes/": resource("/api/v1/volumes/"),
+    "api/v1/volumes/<int:pk>/": resource("/api/v1/volumes/{volume}/"),
+    "api/v1/findings/": resource("/api/v1/findings/"),
+    "api/v1/merges/": call("/api/v1/merges/", 201, "base=free_base", "top=free_top", get=200),
+    "api/v1/merges/<int:pk>/": resource("/api/v1/merges/{merge}/"),
+    "api/v1/merges/<int:pk>/live/": resource("/api/v1/merges/{merge}/live/"),
+    "api/v1/merges/<int:pk>/cancel/": call("/api/v1/merges/{merge}/cancel/", 202),
+    "api/v1/merges/<int:pk>/resume/": call("/api/v1/merges/{stuck}/resume/", 202),
+    "api/v1/activity/": resource("/api/v1/activity/"),
+    "admin/": admin("/admin/", 200, 200),
+    "admin/login/": Address(
+        "/admin/login/", (200, 200, 200, 302), (200, 200, 200, ANY), public=True, other=EVERYBODY_OTHER,
+        head=EVERYBODY_OTHER,
+    ),
+    "admin/logout/": Address(
+        "/admin/logout/", (302, 302, 302, 405), (302, 302, 302, 302), public=True,
+        drops_session=True, other=EVERYBODY_OTHER,
+    ),
+    "admin/password_change/": admin("/admin/password_change/", 200, 200),
+    "admin/password_change/done/": admin("/admin/password_change/done/", 200, 405),
+    "admin/autocomplete/": admin("/admin/autocomplete/", 403, 405),
+    "admin/jsi18n/": admin("/admin/jsi18n/", 200, 405),
+    "admin/r/<path:content_type_id>/<path:object_id>/": admin("/admin/r/1/1/", 404, 404),
+    "admin/chains/user/<id>/password/": admin("/admin/chains/user/{user}/password/", 200, 200),
+    "admin/^(?P<app_label>auth|procrastinate|authtoken|chains)/$": admin("/admin/chains/", 200, 200),
+    "admin/(?P<url>.*)$": admin("/admin/nothing/here/", 404, 404),
+    **model("auth/group"),
+    **model("procrastinate/procrastinatejob", add=403, change=403, delete=403),
+    **model("authtoken/tokenproxy"),
+    **model("chains/user"),
+    **model("chains/storagedomain", add=403),
+    **model("chains/auditrecord", add=403, change=403, delete=403),
+}  # fmt: skip

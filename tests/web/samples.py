@@ -1,0 +1,87 @@
+"""A domain whose file names try everything, people of every role, and rows to look at."""
+
+import os
+from pathlib import Path
+
+from chains.inventory import blockmaps
+from chains.inventory import services as inventory
+from chains.merges import services as merges
+from chains.models import Disk, Finding, Merge, Role, Scan, ScanState, StorageDomain, User, Volume
+from tests import images
+
+# The root first; each is an overlay of the one before it.
+HOSTILE = [
+    "\"quotes\" & 'apostrophes'.img",
+    "<script>alert(1)<script>.qcow2",
+    '"><img src=x onerror=alert(1)>.qcow2',
+    "new\nline\r\ttab.qcow2",
+    "{a|b} \\N \\G <b>&lt;.qcow2",
+    os.fsdecode(b"caf\xe9 \xff\xfe.qcow2"),
+    "emoji \U0001f980 rtl\u202egnp.qcow2",
+    "{{ 7|add:7 }}{% now 'Y' %}${x}`id`.qcow2",
+    " -rf leading space; $(reboot) .qcow2",
+]
+MISSING = "<iframe src=evil>\n.qcow2"
+ROLES = {"anonymous": None, "auditor": Role.AUDITOR, "operator": Role.OPERATOR, "admin": Role.ADMIN}
+PASSWORD = "strata-Test-9137"
+
+
+def build(root: Path) -> Path:
+    """The images: one long hostile chain, one whose backing file is missing, two classic lessons."""
+    below = images.raw(root / HOSTILE[0], images.MIB, "write -P 1 0 256k")
+    for number, name in enumerate(HOSTILE[1:], 1):
+        images.overlay(
+            root / name, f"./{below.name}", "raw" if number == 1 else "qcow2",
+            f"write -P {number} {number * 64}k 64k",
+        )  # fmt: skip
+        below = root / name
+    gone = images.raw(root / MISSING, images.MIB)
+    images.overlay(root / "orphan.qcow2", f"./{MISSING}", "raw")
+    gone.unlink()
+    for name in ("lesson", "free"):
+        images.lesson(root / name)
+    return root
+
+
+def people() -> dict[str, User | None]:
+    """One person of each role; nobody for "anonymous"."""
+    found: dict[str, User | None] = {}
+    for name, role in ROLES.items():
+        is_admin = role == Role.ADMIN
+        found[name] = role and User.objects.create_user(
+            name, password=PASSWORD, role=role, is_staff=is_admin, is_superuser=is_admin
+        )
+    return found
+
+
+def inventory_of(root: Path, name: str = "<b>hostile & domain") -> StorageDomain:
+    """The domain, scanned, every block map read."""
+    domain = inventory.add_domain(name, str(root), "directory", "here")
+    scan = inventory.run_scan(inventory.request_scan(domain, None, "test", queue=False).pk)
+    assert scan.state == ScanState.SUCCEEDED, scan.message
+    for disk in domain.disks.select_related("active"):
+        if disk.severity != "critical":
+            blockmaps.read_disk(disk)
+    domain.refresh_from_db()
+    return domain
+
+
+def disk_of(domain: StorageDomain, path: str) -> Disk:
+    return Disk.objects.get(domain=domain, active__path=path)
+
+
+def volume_of(domain: StorageDomain, path: str) -> Volume:
+    return Volume.objects.get(domain=domain, path=path)
+
+
+def merge_of(domain: StorageDomain) -> Merge:
+    """A merge that waits for a worker."""
+    base, top = (volume_of(domain, path) for path in (HOSTILE[1], HOSTILE[4]))
+    return merges.request_merge(base, top, None, "test", queue=False)
+
+
+def counts() -> dict[str, int]:
+    return {
+        model.__name__: model.objects.count()
+        for model in (Disk, Volume, Finding, Merge, Scan, User)
+    }
