@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from chains.api import serializers as shapes
+from chains.api.parsers import BoundedJSONParser
 from chains.api.permissions import ByRole
 from chains.core.plans import PlanError
 from chains.inventory import selectors, services
@@ -135,6 +136,7 @@ class Merges(generics.ListCreateAPIView[Merge]):
     """Merges, the newest first; POST plans base…top and queues the merge."""
 
     actions = {"POST": Action.MERGE}
+    parser_classes = [BoundedJSONParser]
     queryset = merge_selectors.merges()
 
     def get_serializer_class(self) -> Any:
