@@ -85,3 +85,22 @@ def counts() -> dict[str, int]:
         model.__name__: model.objects.count()
         for model in (Disk, Volume, Finding, Merge, Scan, User)
     }
+
+
+def more_rows(domain: StorageDomain, count: int = 30) -> None:
+    """Disks, volumes, findings and domains as many as a page shows, without files behind them."""
+    model = volume_of(domain, HOSTILE[-1])
+    for number in range(count):
+        model.pk, model.path = None, f"clone {number}"
+        model.path_text = model.path
+        model.save(force_insert=True)
+        Disk.objects.create(domain=domain, active_id=model.pk, name=model.path, layers=2)
+        Finding.objects.create(
+            domain=domain, volume_id=model.pk, path=model.path, path_text=model.path,
+            code="dirty", severity="warning", detail="x",
+        )  # fmt: skip
+        other = StorageDomain.objects.create(
+            name=f"domain {number}", path="/x", storage_host="there"
+        )
+        Scan.objects.create(domain=other, state=ScanState.SUCCEEDED)
+        StorageDomain.objects.filter(pk=other.pk).update(last_scan=other.scans.get())

@@ -1,0 +1,115 @@
+"""File names that try everything are shown as they are, and nothing in them comes to life."""
+
+import json
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from chains.core.names import display, portable
+from tests.web import samples
+from tests.web.markup import Page
+
+HOSTILE = samples.HOSTILE
+
+
+def clean(response, *, pictures=0):
+    page = Page(response.text)
+    assert response.status_code == 200
+    assert page.wrong == []
+    # Our own icons are <svg><use>, our logo the one <img>; no name may add an element.
+    assert "iframe" not in page.tags
+    assert "b" not in page.tags
+    assert page.tags.count("img") <= 2
+    assert "49" not in page.text.split(), "a template in a name was carried out"
+    assert page.tags.count("svg") >= pictures
+    return page
+
+
+def everything(page) -> str:
+    return page.text + "\n" + "\n".join(page.attributes)
+
+
+def test_the_page_of_the_domain(domain, browser):
+    page = clean(browser("auditor").get(f"/domains/{domain.pk}/"), pictures=2)
+    seen = everything(page)
+    assert "<b>hostile & domain" in page.text
+    for name in HOSTILE:
+        assert display(name) in seen, name
+    assert display(samples.MISSING) in seen
+    assert display(HOSTILE[-1]) in page.text
+
+
+def test_the_page_of_the_disk(domain, browser):
+    disk = samples.disk_of(domain, HOSTILE[-1])
+    page = clean(browser("operator").get(f"/disks/{disk.pk}/"), pictures=2)
+    for name in HOSTILE:
+        assert display(name) in page.text, name
+    assert "Redirected reads" in page.text
+    assert "Hops, on average" in page.text
+
+
+def test_the_page_of_each_volume(domain, browser):
+    client = browser("auditor")
+    for name in HOSTILE:
+        page = clean(client.get(f"/volumes/{samples.volume_of(domain, name).pk}/"))
+        assert display(name) in page.text, name
+
+
+def test_the_pages_of_a_merge(domain, browser):
+    client = browser("operator")
+    disk = samples.disk_of(domain, HOSTILE[-1])
+    base, top = (samples.volume_of(domain, HOSTILE[n]).pk for n in (1, 6))
+    plan = clean(client.get(f"/disks/{disk.pk}/merge/?base={base}&top={top}"), pictures=2)
+    merge = samples.merge_of(domain)
+    page = clean(client.get(f"/merges/{merge.pk}/"), pictures=2)
+    for name in HOSTILE[1:5]:
+        assert display(name) in everything(plan), name
+        assert display(name) in everything(page), name
+    clean(client.get("/activity/"))
+
+
+def test_a_search_for_markup(domain, browser):
+    client = browser("auditor")
+    for query in ("<script>alert(1)</script>", '"><img src=x>', "\x00\x01", "%", "\\", "'; DROP--"):
+        clean(client.get(f"/domains/{domain.pk}/", {"q": query, "sort": query, "page": query}))
+
+
+def test_the_api_gives_names_as_json(domain, browser):
+    client = browser("auditor")
+    text = client.get(f"/api/v1/volumes/?domain={domain.pk}").content.decode("utf-8")
+    paths = {row["path"] for row in json.loads(text)["results"]}
+    assert {portable(name) for name in HOSTILE} <= paths
+    disk = samples.disk_of(domain, HOSTILE[-1])
+    chain = client.get(f"/api/v1/disks/{disk.pk}/").json()["chain"]
+    assert [row["path"] for row in chain] == [portable(name) for name in reversed(HOSTILE)]
+    findings = client.get("/api/v1/findings/").json()["results"]
+    assert any(display(samples.MISSING) in row["detail"] for row in findings)
+    merge = samples.merge_of(domain)
+    for url in (
+        "merges/",
+        f"merges/{merge.pk}/",
+        f"merges/{merge.pk}/live/",
+        "activity/",
+        "disks/",
+        "domains/",
+    ):
+        response = client.get(f"/api/v1/{url}")
+        assert response.headers["Content-Type"] == "application/json"
+        response.content.decode("utf-8")
+
+
+@pytest.mark.parametrize("page", ["/", "/domains/{domain}/"])
+def test_more_rows_ask_no_more_queries(page, domain, browser):
+    client = browser("operator")
+    url = page.format(domain=domain.pk)
+    client.get(url)
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
+        client.get(url)
+    samples.more_rows(domain)
+    with CaptureQueriesContext(connection) as many:
+        response = client.get(url)
+    assert "clone 29" in response.text or page == "/"
+    assert len(many) == len(few) <= 15, [query["sql"][:90] for query in many]
