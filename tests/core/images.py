@@ -71,6 +71,13 @@ def read_map(path: Path) -> ReadMap:
     return resolve(read_chain_maps(chain))
 
 
+def is_marked_corrupt(path: Path) -> bool:
+    """Ask qemu-img whether QEMU has marked an image as corrupt."""
+    argv = ["qemu-img", "info", "--output=json", "-f", "qcow2", f"./{path.name}"]
+    facts = json.loads(tool(*argv, cwd=path.parent))
+    return bool(facts["format-specific"]["data"].get("corrupt"))
+
+
 def assert_like_qemu(path: Path, image_format: str = "qcow2") -> None:
     """Compare the reader with qemu-img map, run by run."""
     ours = normal(list(entries(read_map(path))))

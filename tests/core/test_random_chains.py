@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.core.images import KIB, MIB, assert_like_qemu, qcow2, raw, write
+from chains.core.chain import read_chain
+from chains.core.findings import Code
+from tests.core.images import KIB, MIB, assert_like_qemu, is_marked_corrupt, qcow2, raw, write
 
 CLUSTERS = [512, 1 * KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, 2 * MIB]
 SECTORS = 4 * MIB // 512
@@ -84,6 +86,12 @@ def build(folder: Path, root_size: int | None, plans: list[Plan]) -> list[Path]:
 def compare(plan: tuple[int | None, list[Plan]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for image in build(Path(folder), *plan):
+            found = read_chain(folder, image.name).findings
+            if any(finding.code is Code.CORRUPT for finding in found):
+                # QEMU 7.2 marks its own image when a compressed cluster is zeroed and compressed
+                # again; the layers above it are then refused, rightly.
+                assert is_marked_corrupt(image)
+                return
             assert_like_qemu(image, "raw" if image.suffix == ".raw" else "qcow2")
 
 
