@@ -92,6 +92,17 @@ def test_the_age_of_the_snapshot_is_kept(domain: StorageDomain, merged: Merged) 
     assert (root / f"base-merged-{merge.pk}.img").stat().st_mtime == 1_600_000_000
 
 
+def test_a_run_over_a_raw_root(domain: StorageDomain, merged: Merged) -> None:
+    root = root_of(domain)
+    images.lesson(root)
+    images.overlay(root / "snap3.img", "snap2.img", "qcow2", "write -P 4 0 1M")
+    before = images.view(root / "snap3.img")
+    merge = merged("snap1.img", "snap2.img")
+    assert merge.state == "succeeded", merge.message
+    assert names(domain) == {"base.img", f"snap1-merged-{merge.pk}.img", "snap3.img"}
+    assert images.view(root / "snap3.img") == before
+
+
 def test_all_clones_of_a_template_follow(domain: StorageDomain, merged: Merged) -> None:
     root = root_of(domain)
     images.qcow2(root / "os.qcow2", 16 * images.MIB, "write -P 1 0 2M")

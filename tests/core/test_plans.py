@@ -1,0 +1,153 @@
+"""Plans are pure: what they say of any forest, without an image."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chains.core.extents import ExtentMap
+from chains.core.plans import Plan, PlanError, PlanVolume, Situation, layers_between, plan_convert
+
+MIB = 1024**2
+SIZE = 64 * MIB
+
+
+def line(
+    *names: str, free: int | None = 2**40, read_only: bool = False, raw_root: bool = True
+) -> Situation:
+    """A chain, root first."""
+    volumes = {}
+    for number, name in enumerate(names):
+        below = names[number - 1] if number else None
+        image_format = "raw" if raw_root and not number else "qcow2"
+        volumes[name] = PlanVolume(
+            name,
+            image_format,
+            SIZE,
+            10 * MIB,
+            None if image_format == "raw" else 65536,
+            below,
+            below is not None,
+        )
+    return Situation(volumes, {}, free, read_only)
+
+
+def extents(*runs: tuple[int, int]) -> ExtentMap:
+    """A layer that holds data at (start, length), in MiB."""
+    return ExtentMap(
+        SIZE, np.array([start * MIB for start, _ in runs], np.int64),
+        np.array([length * MIB for _, length in runs], np.int64), np.full(len(runs), 2, np.uint8),
+    )  # fmt: skip
+
+
+def codes(plan: Plan) -> set[str]:
+    return {refusal.code for refusal in plan.refusals}
+
+
+def test_the_classic_plan() -> None:
+    plan = plan_convert(line("base", "s1", "s2"), "base", "s1", [extents((4, 8)), extents((0, 8))])
+    assert plan.layers == ("s1", "base")
+    assert plan.removed == ("s1", "base")
+    assert plan.overlays == ("s2",)
+    assert plan.restore_points == ("base",)
+    assert (plan.new_format, plan.below, plan.active) == ("raw", None, False)
+    assert plan.bytes_to_copy == 12 * MIB
+    assert not plan.refusals
+    assert plan.new_path(7) == "base-merged-7"
+
+
+def test_the_active_layer_keeps_path_and_format() -> None:
+    plan = plan_convert(line("base", "s1"), "base", "s1", [extents((4, 8)), extents((0, 8))])
+    assert (plan.active, plan.new_format, plan.new_path(3), plan.removed) == (
+        True,
+        "qcow2",
+        "s1",
+        ("base",),
+    )
+
+
+def test_a_merged_name_does_not_grow() -> None:
+    plan = plan_convert(line("a-merged-12.img", "s1", "s2"), "a-merged-12.img", "s1", None)
+    assert plan.new_path(13) == "a-merged-13.img"
+
+
+def test_a_long_name_stays_within_the_file_system_s_limit() -> None:
+    name = "я" * 120 + ".img"
+    plan = plan_convert(line(name, "s1", "s2"), name, "s1", None)
+    assert len(plan.new_path(10**9).encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("situation", "code"),
+    [
+        (line("a", "b", "c", read_only=True), "read-only"),
+        (line("a", "b", "c", free=MIB), "no-space"),
+        (Situation(line("a", "b", "c").volumes, {"c": "broken"}, 2**40), "unsafe"),
+        (Situation(line("a", "b", "c").volumes, {"a": "broken"}, 2**40), "unsafe"),
+    ],
+)
+def test_refusals(situation: Situation, code: str) -> None:
+    plan = plan_convert(situation, "a", "b", [extents((4, 8)), extents((0, 8))])
+    assert codes(plan) == {code}
+
+
+def test_without_maps_it_is_not_carried_out() -> None:
+    assert codes(plan_convert(line("a", "b", "c"), "a", "b", None)) == {"not-read"}
+
+
+def test_what_is_below_must_be_sound_too() -> None:
+    situation = Situation(line("a", "b", "c", "d").volumes, {"a": "broken"}, 2**40)
+    assert codes(plan_convert(situation, "b", "c", [extents(), extents()])) == {"unsafe"}
+
+
+def test_base_and_top_must_be_two_layers_of_one_chain() -> None:
+    situation = line("a", "b", "c")
+    for base, top in (("b", "a"), ("a", "a"), ("a", "nothing"), ("nothing", "a")):
+        with pytest.raises(PlanError):
+            layers_between(situation, base, top)
+
+
+def test_a_loop_ends() -> None:
+    volumes = {
+        name: PlanVolume(name, "qcow2", SIZE, 0, 65536, below, True)
+        for name, below in (("a", "b"), ("b", "a"), ("c", "b"))
+    }
+    volumes["x"] = PlanVolume("x", "raw", SIZE, 0, None, None, False)
+    with pytest.raises(PlanError):
+        layers_between(Situation(volumes, {}, 1), "x", "c")
+
+
+names = st.binary(min_size=1, max_size=20).map(
+    lambda raw: raw.replace(b"\0", b"_").decode(errors="surrogateescape")
+)
+
+
+@given(base=names, top=names, overlay=names)
+def test_a_plan_survives_its_journal(base: str, top: str, overlay: str) -> None:
+    if len({base, top, overlay}) < 3:
+        return
+    plan = plan_convert(line(base, top, overlay), base, top, None)
+    assert Plan.from_json(plan.to_json()) == plan
+    plan_json = plan.to_json()
+    assert Plan.from_json(json.loads(json.dumps(plan_json))) == plan
+    json.dumps(plan_json, ensure_ascii=False).encode()  # PostgreSQL takes no lone surrogates
+
+
+@given(st.data(), st.integers(2, 8))
+def test_siblings_are_always_counted(data: st.DataObject, depth: int) -> None:
+    """Whatever hangs on a layer that goes, other than the next layer of the run, is a refusal."""
+    chain = [f"l{n}" for n in range(depth)]
+    situation = line(*chain)
+    low = data.draw(st.integers(0, depth - 2))
+    high = data.draw(st.integers(low + 1, depth - 1))
+    on = data.draw(st.integers(0, depth - 1))
+    volumes = dict(situation.volumes)
+    volumes["sibling"] = PlanVolume("sibling", "qcow2", SIZE, 0, 65536, chain[on], True)
+    plan = plan_convert(
+        Situation(volumes, {}, 2**40), chain[low], chain[high], [extents()] * (high - low + 1)
+    )
+    assert ("shared" in codes(plan)) == (low <= on < high)
+    assert ("sibling" in plan.overlays) == (on == high)
+    assert not set(plan.removed) & set(plan.overlays)
