@@ -91,10 +91,14 @@ def _store_layers(disk: Disk, chain: Chain, maps: list[ExtentMap]) -> None:
         )
 
 
-def stored_maps(volumes: list[Volume]) -> list[ExtentMap] | None:
-    """The stored extents of these volumes, in their order; None when one is missing or out of date."""
+def stored_maps(volumes: list[Volume], *, any_age: bool = False) -> list[ExtentMap] | None:
+    """The stored extents of these volumes, in their order; None when one is missing or, unless any age
+    will do, out of date.
+    """
     rows = {row.volume_id: row for row in VolumeMap.objects.filter(volume__in=volumes)}
-    if any(v.pk not in rows or rows[v.pk].fingerprint != v.fingerprint for v in volumes):
+    if any(volume.pk not in rows for volume in volumes):
+        return None
+    if not any_age and any(rows[v.pk].fingerprint != v.fingerprint for v in volumes):
         return None
     return [ExtentMap.from_bytes(bytes(rows[volume.pk].data)) for volume in volumes]
 

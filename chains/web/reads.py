@@ -56,16 +56,16 @@ class Reads:
 
 
 def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
-    """What is stored of the disk's block map; «computing» when there is nothing that fits."""
+    """What is stored of the disk's block map: what fits, else what fitted before the layers changed."""
     row = BlockMap.objects.filter(disk=disk).first()
-    fresh = row is not None and row.fingerprint == blockmaps.stored_fingerprint(volumes)
-    if row is None or not fresh:
-        return Reads("computing", read_at=row.read_at if row else None)
-    if row.error:
-        return Reads("error", row.error, row.read_at)
-    maps, resolved = blockmaps.stored_maps(volumes), blockmaps.stored_reads(disk)
-    if maps is None or resolved is None:
+    if row is None:
         return Reads("computing")
+    fresh = row.fingerprint == blockmaps.stored_fingerprint(volumes)
+    if fresh and row.error:
+        return Reads("error", row.error, row.read_at)
+    maps, resolved = blockmaps.stored_maps(volumes, any_age=True), blockmaps.stored_reads(disk)
+    if maps is None or resolved is None or len(row.figures.get("layers", ())) != len(volumes):
+        return Reads("computing", read_at=row.read_at)
     cluster = max([volume.cluster_size or 512 for volume in volumes])
     start, length = _slice(query, resolved.size, cluster)
     view = slice_view(maps, resolved, start, length, COLUMNS, cluster)
@@ -82,7 +82,7 @@ def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
         for index, (volume, part) in enumerate(zip(volumes, facts["layers"], strict=True))
     )
     return Reads(
-        "ready", "", row.read_at, _draw(disk, volumes, view, cluster), layers,
+        "ready" if fresh else "changed", "", row.read_at, _draw(disk, volumes, view, cluster), layers,
         facts["mean_hops"], facts["max_hops"], sum(layer.shadowed for layer in layers),
         facts["unanswered"], start, length, resolved.size,
         int(view.edges[1] - view.edges[0]) if len(view.edges) > 1 else 0,

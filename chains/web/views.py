@@ -122,7 +122,7 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
     findings = list(selectors.findings_of(volumes))
     overlays = _overlay_counts(volumes)
     shown_reads = reads(found, volumes, request.GET)
-    if shown_reads.state == "computing":
+    if shown_reads.state in {"computing", "changed"}:
         services.request_blocks(found, _person(request))
     kinds = pictures.roles(volumes, overlays)
     context = {
