@@ -10,7 +10,7 @@ from chains.core.errors import StrataError
 from chains.core.forest import Forest, hints, link, outdated
 from chains.core.layer import Layer, read_layer
 from chains.core.names import display
-from chains.models import Disk, Finding, StorageDomain, Volume
+from chains.models import BlockMap, Disk, Finding, StorageDomain, Volume
 from chains.storage import directory
 from chains.storage.locks import in_use
 
@@ -19,6 +19,9 @@ _RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
 _FACTS = (
     "path_text", "format", "virtual_size", "file_size", "on_disk", "cluster_size", "backing_file",
     "backing_format", "backing_path", "features", "fingerprint", "modified", "in_use",
+)  # fmt: skip
+_SUMMARY = (
+    "active_id", "name", "layers", "virtual_size", "on_disk", "oldest_snapshot", "findings", "severity",
 )  # fmt: skip
 
 
@@ -175,6 +178,7 @@ def _save_findings(domain: StorageDomain, forest: Forest, volumes: dict[str, Vol
 def _save_disks(domain: StorageDomain, forest: Forest, volumes: dict[str, Volume]) -> None:
     gone = [v.pk for v in domain.volumes.exclude(pk__in=[v.pk for v in volumes.values()])]
     disks = {disk.active_id: disk for disk in domain.disks.all()}
+    before = {disk.pk: _row(disk) for disk in disks.values()}
     leaves = {volumes[path].pk: path for path in forest.leaves}
     for pk, path in leaves.items():
         if pk not in disks:
@@ -187,14 +191,19 @@ def _save_disks(domain: StorageDomain, forest: Forest, volumes: dict[str, Volume
         by_path.setdefault(finding.path, []).append(finding.severity.value)
     for pk, path in leaves.items():
         _summarise(disks[pk], forest, path, by_path)
-    Disk.objects.bulk_create([disks[pk] for pk in leaves if disks[pk].pk is None])
-    Disk.objects.bulk_update(
-        [disks[pk] for pk in leaves],
-        ["active", "name", "layers", "virtual_size", "on_disk", "oldest_snapshot", "findings", "severity"],
-        batch_size=500,
-    )  # fmt: skip
+    found = [disks[pk] for pk in leaves]
+    changed = [disk for disk in found if disk.pk in before and _row(disk) != before[disk.pk]]
+    Disk.objects.bulk_create([disk for disk in found if disk.pk is None])
+    Disk.objects.bulk_update(changed, _SUMMARY, batch_size=500)
     domain.disks.exclude(active_id__in=leaves).delete()
     Volume.objects.filter(pk__in=gone).delete()
+    # What could not be mapped may have been a passing fault of the storage: it is read again.
+    failed = BlockMap.objects.filter(disk__domain=domain).exclude(error="")
+    failed.exclude(disk__severity="critical").delete()
+
+
+def _row(disk: Disk) -> list[object]:
+    return [getattr(disk, name) for name in _SUMMARY]
 
 
 def _inherited(leaf: Volume, disks: dict[int, Disk], leaves: dict[int, str]) -> Disk | None:
