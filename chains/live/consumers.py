@@ -63,8 +63,10 @@ class TopicConsumer(AsyncWebsocketConsumer):
         loop = asyncio.get_running_loop()
         checked = loop.time()
         while True:
+            # Not wait_for: before Python 3.12 it may swallow the cancellation of disconnect().
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), ALIVE_SECONDS)
+                async with asyncio.timeout(ALIVE_SECONDS):
+                    await self.wake.wait()
             self.wake.clear()
             if loop.time() - checked >= ALIVE_SECONDS:
                 checked = loop.time()

@@ -59,7 +59,8 @@ class Hub:
                 asyncio.create_task(self._deliver()),
             ]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._up.wait(), 3)
+            async with asyncio.timeout(3):
+                await self._up.wait()
         self._mark(topic)
 
     def unsubscribe(self, topic: Topic, client: Callable[[Message], None]) -> None:
