@@ -12,7 +12,7 @@ from chains.core.errors import ReadError, StrataError
 from chains.core.findings import Code, Finding, Severity
 from chains.core.qcow2 import Header, parse_header
 from chains.core.reads import read_chain_maps
-from tests.core.images import GIB, KIB, MIB, patch, qcow2, raw, tool, write
+from tests.core.images import GIB, KIB, MIB, patch, qcow2, raw, tool
 
 
 def codes(folder: Path, name: str) -> dict[str, str]:
@@ -280,20 +280,14 @@ def test_the_image_names_its_own_unknown_features(tmp_path: Path) -> None:
     assert "time travel" in read_layer(str(tmp_path), "top.qcow2").findings[0].detail
 
 
-def test_encryption(tmp_path: Path) -> None:
-    # On a busy machine a short calibration fails with «Unable to get accurate CPU usage».
-    for patience in ("10", "100", "1000"):
-        tool("qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o",
-             f"encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time={patience}", "top.qcow2",
-             "1M", cwd=tmp_path, refusals=patience != "1000")  # fmt: skip
-        if (tmp_path / "top.qcow2").exists() and codes(tmp_path, "top.qcow2") == {
-            "encrypted": "critical"
-        }:
-            break
+@pytest.mark.parametrize(("method", "name"), [(1, "aes"), (2, "luks")])
+def test_encryption(tmp_path: Path, method: int, name: str) -> None:
+    # Forged, not made: deriving a real key can fail for want of CPU time on a busy machine.
+    patch(qcow2(tmp_path / "top.qcow2", 1 * MIB), 32, "I", method)
     assert codes(tmp_path, "top.qcow2") == {"encrypted": "critical"}
     header = read_layer(str(tmp_path), "top.qcow2").header
     assert header is not None
-    assert header.encryption == "luks"
+    assert header.encryption == name
 
 
 def test_data_files(tmp_path: Path) -> None:
@@ -315,47 +309,11 @@ def test_a_smaller_overlay(tmp_path: Path) -> None:
     assert read_chain(str(tmp_path), "top.qcow2").findings[0].path == "mid.qcow2"
 
 
-def test_files_that_nobody_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = raw(tmp_path / "base.raw", 1 * MIB)
-
-    def refuse(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("chains.core.layer.os.open", refuse)
-    assert codes(tmp_path, path.name) == {"backing-unreadable": "critical"}
-
-
-def test_a_change_between_the_header_and_the_tables(tmp_path: Path) -> None:
-    raw(tmp_path / "base.raw", 1 * MIB, "write 0 1M")
-    top = qcow2(tmp_path / "top.qcow2", None, "write 0 64k", backing="base.raw")
-    chain = read_chain(str(tmp_path), "top.qcow2")
-    assert len(read_chain_maps(chain)) == 2
-    write(top, "write 512k 64k")
+def test_a_zero_byte_in_the_backing_name_is_seen_in_the_header(tmp_path: Path) -> None:
+    content = overlay(tmp_path, b"a\0b").read_bytes()
     with pytest.raises(ReadError) as caught:
-        read_chain_maps(chain)
-    assert caught.value.finding.code is Code.CHANGED_WHILE_READ
-    assert "top.qcow2" in str(caught.value)
-    chain = read_chain(str(tmp_path), "top.qcow2")
-    top.rename(tmp_path / "moved.qcow2")
-    with pytest.raises(ReadError):
-        read_chain_maps(chain)
-
-
-def test_a_change_while_the_tables_are_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    top = qcow2(tmp_path / "top.qcow2", 1 * MIB, "write 0 64k")
-    chain = read_chain(str(tmp_path), "top.qcow2")
-    real = os.preadv
-
-    def cut(fd: int, buffers: list[memoryview], offset: int) -> int:
-        os.truncate(top, 65536)
-        return real(fd, buffers, offset)
-
-    monkeypatch.setattr("chains.core.qcow2.os.preadv", cut)
-    with pytest.raises(ReadError) as caught:
-        read_chain_maps(chain)
-    assert caught.value.finding.code is Code.CHANGED_WHILE_READ
+        parse_header(content)
+    assert caught.value.finding.code is Code.BACKING_INVALID
 
 
 def test_what_a_header_says(tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ def test_slices_are_exact(
     if start < size and length:
         assert edges[0] <= start
         assert edges[-1] >= min(start + length, size)
+    widths = np.diff(view.edges)[:-1]  # the last one may be cut by the end of the disk
+    assert not len(widths) or int(widths.max() - widths.min()) <= granularity
+    if len(edges) > 2:
+        assert edges[-1] - edges[-2] <= int(widths.min()) + granularity
     assert view.answered.shape == view.allocated.shape == (len(chain), len(edges) - 1)
     assert (view.answered.sum(axis=0) + view.unanswered == np.diff(view.edges)).all()
     for column, (first, last) in enumerate(pairwise(edges)):
@@ -114,6 +118,12 @@ def test_a_slice_of_few_clusters_has_few_columns_and_a_short_last_one() -> None:
     for bad in ((-1, 5, 5), (0, -1, 5), (0, 5, 0)):
         with pytest.raises(StrataError):
             slice_view(maps, resolve(maps), *bad)
+
+
+def test_columns_are_nearly_equal() -> None:
+    maps = [ExtentMap.of(17 * UNIT, [])]
+    widths = np.diff(slice_view(maps, resolve(maps), 0, 17 * UNIT, 9, UNIT).edges) // UNIT
+    assert sorted(widths.tolist()) == [1] + [2] * 8
 
 
 @given(CELLS, st.lists(st.integers(-2 * UNIT, 30 * UNIT), min_size=2, max_size=9))
@@ -188,3 +198,12 @@ def test_a_bomb_and_a_foreign_version_are_refused() -> None:
     head = stored[: 28 + 24]  # tag, three numbers, three facts
     with pytest.raises(StoredMapError):
         ExtentMap.from_bytes(head + b"\x01" + len(bomb).to_bytes(8, "big") + bomb)
+
+
+def test_a_block_without_its_checksum_is_refused() -> None:
+    stored = ExtentMap.of(512, [(0, 512, Kind.DATA)]).to_bytes()
+    last = len(zlib.compress(bytes([Kind.DATA]), 1))
+    length = (last - 4).to_bytes(8, "big")
+    cut = stored[: -last - 8] + length + stored[-last:-4]
+    with pytest.raises(StoredMapError):
+        ExtentMap.from_bytes(cut)
