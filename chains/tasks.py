@@ -21,12 +21,17 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 3.0
 # Well below the 30 s after which a silent worker is taken for dead.
 DRAIN_SECONDS = 5.0
+_scanning: set[int] = set()  # what this process reads now; a slow read is not a dead one
 
 
 @app.task(name=SCAN)
 async def scan(pk: int) -> None:
     """Read a domain or a disk."""
-    await database_sync_to_async(inventory.run_scan)(pk)
+    _scanning.add(pk)
+    try:
+        await database_sync_to_async(inventory.run_scan)(pk)
+    finally:
+        _scanning.discard(pk)
 
 
 @app.task(name=MERGE)
@@ -39,7 +44,7 @@ def _beat(storage_host: str, process: str) -> None:
     WorkerHost.objects.update_or_create(
         process=process, defaults={"storage_host": storage_host, "alive_at": timezone.now()}
     )
-    inventory.fail_silent_scans(storage_host)
+    inventory.keep_scans(storage_host, list(_scanning))
     recovery.requeue_orphans(storage_host)
 
 

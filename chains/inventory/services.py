@@ -19,6 +19,7 @@ from chains.permissions import Action, allows
 
 UNFINISHED = (ScanState.QUEUED, ScanState.RUNNING)
 SILENCE = timedelta(seconds=30)
+WAIT = timedelta(seconds=10)
 
 
 class NotAllowedError(StrataError):
@@ -142,12 +143,16 @@ def _end(scan: Scan, state: ScanState, message: str) -> None:
         StorageDomain.objects.filter(pk=scan.domain_id).update(last_scan=scan)
 
 
-def fail_silent_scans(storage_host: str) -> None:
-    """End the scans of workers that died: nothing was changed by them, so nothing is repaired."""
-    silent = Scan.objects.filter(
-        state=ScanState.RUNNING,
-        domain__storage_host=storage_host,
-        alive_at__lt=timezone.now() - SILENCE,
-    )
-    for scan in silent:
+def keep_scans(storage_host: str, own: list[int]) -> None:
+    """Say that a worker's own scans are alive; see to those that nobody carries out.
+
+    A scan whose worker died is ended: it changed nothing, so nothing is repaired. One that has waited
+    for long may have lost its job with a worker, and is queued again; twice queued is once done.
+    """
+    now = timezone.now()
+    Scan.objects.filter(pk__in=own, state=ScanState.RUNNING).update(alive_at=now)
+    of_host = Scan.objects.filter(domain__storage_host=storage_host)
+    for scan in of_host.filter(state=ScanState.RUNNING, alive_at__lt=now - SILENCE):
         _end(scan, ScanState.FAILED, "The worker that ran this went away; ask for it again.")
+    for scan in of_host.filter(state=ScanState.QUEUED, requested_at__lt=now - WAIT):
+        enqueue(SCAN, storage_host, scan.pk)

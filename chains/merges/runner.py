@@ -3,6 +3,8 @@
 import asyncio
 import logging
 
+from django.db import InterfaceError, OperationalError
+
 from chains.core.errors import StrataError
 from chains.core.plans import Plan
 from chains.core.states import PAST_RETURN, UNFINISHED, MergeState, StepName, StepState
@@ -67,6 +69,9 @@ async def _carry_out(merge: Merge) -> None:
                 await _step(work, step)
     except CancelledByUserError:
         await _taken_back(work, step, MergeState.CANCELLED, "Cancelled: the chain is as it was.")
+    except (OperationalError, InterfaceError):
+        # The database is away, and the fence with it. The journal stays: whoever comes next goes on.
+        raise
     except StrataError as error:
         await _stopped(work, step, str(error))
     except OSError as error:

@@ -259,10 +259,10 @@ def test_a_silent_worker_s_scan_is_ended(domain):
     Scan.objects.filter(pk=asked.pk).update(
         state=ScanState.RUNNING, alive_at=asked.requested_at - services.SILENCE
     )
-    services.fail_silent_scans("elsewhere")
+    services.keep_scans("elsewhere", [])
     asked.refresh_from_db()
     assert asked.state == ScanState.RUNNING
-    services.fail_silent_scans("here")
+    services.keep_scans("here", [])
     asked.refresh_from_db()
     assert asked.state == ScanState.FAILED
     assert "went away" in asked.message

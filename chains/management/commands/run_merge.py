@@ -55,8 +55,8 @@ class Command(MergeCommand):
         if here:
             asyncio.run(runner.run(merge.pk))
             merge.refresh_from_db()
-        elif options["wait"]:
-            self._follow(merge)
+        if here or options["wait"]:
+            self._follow(merge)  # also when a worker was quicker than this process
         else:
             return
         self.say(outcome(merge))
