@@ -19,6 +19,7 @@ from chains.permissions import Action, allows
 
 UNFINISHED = (ScanState.QUEUED, ScanState.RUNNING)
 SILENCE = timedelta(seconds=30)
+NAME_LIMIT = 80  # as wide as its column
 WAIT = timedelta(seconds=10)
 
 
@@ -40,6 +41,8 @@ def add_domain(
     check(user, Action.MANAGE_DOMAINS)
     if not name.strip() or "/" in name:
         raise StrataError("A domain's name is some text without a slash.")
+    if len(name) > NAME_LIMIT:
+        raise StrataError(f"A domain's name has at most {NAME_LIMIT} characters.")
     try:
         with transaction.atomic():
             domain = StorageDomain.objects.create(
