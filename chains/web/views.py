@@ -23,6 +23,7 @@ from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
 from chains.web import pictures
+from chains.web.errors import forbidden
 from chains.web.reads import reads
 
 View = Callable[..., HttpResponse]
@@ -38,12 +39,17 @@ def needs(action: Action) -> Callable[[View], View]:
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not allows(request.user, action):
-                raise PermissionDenied(f"Your role may not {action.value}.")
+                return _forbidden(request, action)
             return view(request, *args, **kwargs)
 
         return guarded
 
     return wrap
+
+
+def _forbidden(request: HttpRequest, action: Action) -> HttpResponse:
+    # Returned, not raised: for Django's log a refusal that is raised is worth a traceback.
+    return forbidden(request, PermissionDenied(f"Your role may not {action.value}."))
 
 
 def origin(request: HttpRequest) -> str:
@@ -151,7 +157,7 @@ def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
     errors: list[str] = []
     if request.method == "POST":
         if not allows(request.user, Action.MERGE):
-            raise PermissionDenied("Your role may not merge.")
+            return _forbidden(request, Action.MERGE)
         try:
             started = merge_services.request_merge(
                 base, top, _person(request), origin(request), confirmed=request.POST.get("plan", "")
