@@ -212,7 +212,8 @@ def check_sockets(places: Places, *, make: bool = False) -> None:
         found = path.lstat()
     except FileNotFoundError:
         raise PostgresError(f"the socket directory {path} is gone") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != places.uid:
+    # Root makes it and hands it to the account that runs the server: between the two it is root's own.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {places.uid, os.geteuid()}:
         raise PostgresError(
             f"{path} was made by the user {user_name(found.st_uid)} and is not trusted: remove it"
         )
