@@ -25,8 +25,8 @@ MIB = images.MIB
 HOST = "browser-tests"
 PASSWORD = "strata-Test-9137"
 # Mebibytes of data to copy, and a second's worth: a bar that is there for a while.
-RATE = 16
-DISKS = {"look": 16, "merge": 48, "reload": 80, "restart": 160, "cancel": 160}
+RATE = 24
+DISKS = {"look": 16, "merge": 48, "reload": 64, "restart": 128, "cancel": 96}
 CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -38,14 +38,16 @@ exec {{real}} "$@"
 """
 
 
-PEOPLE = f"""
-from chains.models import Role, User
+# One process for all of it: to start one costs more than what it does here.
+FILL = f"""
+import json, sys
+from django.core.management import call_command
+from chains.models import Disk, Role, User
+call_command("migrate", verbosity=0)
 for role in Role.values:
     User.objects.create_user(role, password={PASSWORD!r}, role=role)
-"""
-FOUND = """
-import json
-from chains.models import Disk
+call_command("add_domain", "lab", ROOT, stdout=sys.stderr)
+call_command("scan_domain", "lab", stdout=sys.stderr)
 print(json.dumps(list(Disk.objects.values_list("name", "pk"))))
 """
 
@@ -101,16 +103,11 @@ class Site:
 
     def fill(self) -> None:
         """Tables, people and the domain, by the commands."""
-        for command in (
-            ["migrate", "--verbosity=0"], ["shell", "--verbosity=0", "-c", PEOPLE],
-            ["add_domain", "lab", str(self.root)], ["scan_domain", "lab"],
-            ["shell", "--verbosity=0", "-c", FOUND],
-        ):  # fmt: skip
-            argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), *command]
-            said = subprocess.run(
-                argv, env=self.environment, check=True, capture_output=True
-            ).stdout
-        self.disks = {name.split("/")[0]: pk for name, pk in json.loads(said)}
+        script = FILL.replace("ROOT", repr(str(self.root)))
+        argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), "shell", "-v0", "-c", script]
+        done = subprocess.run(argv, env=self.environment, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        self.disks = {name.split("/")[0]: pk for name, pk in json.loads(done.stdout)}
 
     def build(self) -> None:
         """The images, and a slow qemu-img for the worker."""
