@@ -4,10 +4,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group
 from django.http import HttpRequest
 
+from chains.core.states import UNFINISHED
 from chains.models import AuditRecord, StorageDomain, User
 from chains.permissions import Action, allows
+
+admin.site.site_header = admin.site.site_title = "Strata"
+admin.site.index_title = "People and storage domains"
+# Roles stand on the person; groups have no meaning here.
+admin.site.unregister(Group)
 
 
 @admin.register(User)
@@ -40,6 +47,7 @@ class DomainAdmin(admin.ModelAdmin):
     list_display = ("name", "kind", "path_text", "storage_host", "read_only")
     fields = ("name", "kind", "path_text", "storage_host", "read_only")
     readonly_fields = ("kind", "path_text")
+    actions = None  # a domain is deleted on its own page, which knows of its merges
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Not here."""
@@ -49,9 +57,15 @@ class DomainAdmin(admin.ModelAdmin):
         """The one rule decides."""
         return allows(request.user, Action.MANAGE_DOMAINS)
 
-    has_view_permission = has_change_permission = has_delete_permission = (
-        lambda self, request, obj=None: allows(request.user, Action.MANAGE_DOMAINS)
+    has_view_permission = has_change_permission = lambda self, request, obj=None: allows(
+        request.user, Action.MANAGE_DOMAINS
     )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Not while a merge of its disks is unfinished: its journal would go with it."""
+        unfinished = [state.value for state in UNFINISHED]
+        busy = obj is not None and obj.merges.filter(state__in=unfinished).exists()
+        return allows(request.user, Action.MANAGE_DOMAINS) and not busy
 
 
 @admin.register(AuditRecord)

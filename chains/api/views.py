@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework import generics, status
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -43,7 +44,11 @@ def refused(reasons: list[str]) -> Response:
 def of_domain(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
     """Only those of `?domain=ID`, where it is given."""
     wanted = request.query_params.get("domain", "")
-    return rows.filter(domain_id=int(wanted)) if wanted.isdecimal() and len(wanted) < 18 else rows
+    if not wanted:
+        return rows
+    if not (wanted.isascii() and wanted.isdecimal() and len(wanted) < 18):
+        raise ValidationError({"domain": ["Give the id of a storage domain, a whole number."]})
+    return rows.filter(domain_id=int(wanted))
 
 
 class Schema(SpectacularAPIView):

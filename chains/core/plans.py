@@ -225,7 +225,7 @@ def _refusals(situation: Situation, plan: Plan, layers: Sequence[PlanVolume]) ->
         found.append(
             Refusal(
                 "not-read",
-                "The block maps of these layers have not been read yet; open the disk's page or scan the domain, then plan again.",
+                "The block maps of these layers have not been read yet, or have changed: a worker reads them now. Plan again in a moment.",
             )
         )
     if (
@@ -245,7 +245,8 @@ def _refusals(situation: Situation, plan: Plan, layers: Sequence[PlanVolume]) ->
         names = ", ".join(display(path) for path in users)
         found.append(
             Refusal(
-                "in-use", f"Open in another process (a running VM?): {names}. Shut it down first."
+                "in-use",
+                f"Open in another process (a running VM?) when the domain was scanned last: {names}. Shut it down, and scan the domain again.",
             )
         )
     return found

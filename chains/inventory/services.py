@@ -21,6 +21,7 @@ UNFINISHED = (ScanState.QUEUED, ScanState.RUNNING)
 SILENCE = timedelta(seconds=30)
 NAME_LIMIT = 80  # as wide as its column
 WAIT = timedelta(seconds=10)
+_TAKEN = "There is a domain named {} already; choose another name."
 
 
 class NotAllowedError(StrataError):
@@ -43,6 +44,17 @@ def add_domain(
         raise StrataError("A domain's name is some text without a slash.")
     if len(name) > NAME_LIMIT:
         raise StrataError(f"A domain's name has at most {NAME_LIMIT} characters.")
+    if not path.strip("/"):
+        raise StrataError(
+            "The root directory is no storage domain: give the directory that holds the images."
+        )
+    if StorageDomain.objects.filter(name=name).exists():
+        raise StrataError(_TAKEN.format(name))
+    for other in StorageDomain.objects.filter(storage_host=storage_host):
+        if _overlap(other.path, path):
+            raise StrataError(
+                f"{display(path)} overlaps the storage domain {other.name} ({other.path_text}): a volume belongs to one domain, so that two merges can not meet on it."
+            )
     try:
         with transaction.atomic():
             domain = StorageDomain.objects.create(
@@ -53,8 +65,14 @@ def add_domain(
                 user, origin, "add domain", name, path=domain.path_text, read_only=read_only
             )
     except IntegrityError:
-        raise StrataError(f"There is a domain named {name} already; choose another name.") from None
+        raise StrataError(_TAKEN.format(name)) from None
     return domain
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether one directory is the other or lies inside it."""
+    first, second = (path.rstrip("/") + "/" for path in (one, other))
+    return first.startswith(second) or second.startswith(first)
 
 
 def request_scan(

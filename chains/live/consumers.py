@@ -96,3 +96,12 @@ class MergeConsumer(TopicConsumer):
         """The topic is in the address."""
         self.topic = f"merge:{self.scope['url_route']['kwargs']['pk']}"
         await super().connect()
+
+
+class NoSuchConsumer(AsyncWebsocketConsumer):
+    """An address that leads nowhere."""
+
+    async def connect(self) -> None:
+        """Accepted first: a browser is told the code of a socket only when it was open."""
+        await self.accept()
+        await self.close(code=NOT_FOUND)

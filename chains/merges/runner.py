@@ -82,8 +82,9 @@ async def _carry_out(merge: Merge) -> None:
         logger.exception("merge %s met an error of Strata's own", merge.pk)
         await _stopped(work, step, "Strata met an error of its own; the worker's log has it.")
     else:
+        # First the inventory: whoever hears that a merge has ended must find the new chain there.
+        await db(_refresh_inventory, work.pk)
         await db(journal.set_state, merge.pk, MergeState.SUCCEEDED)
-    await db(_refresh_inventory, merge)
 
 
 async def _step(work: Work, step: MergeStep) -> None:
@@ -103,11 +104,16 @@ async def _may_go_back(pk: int) -> bool:
 async def _stopped(work: Work, step: MergeStep | None, why: str) -> None:
     """Before the overlays are touched a failure leaves nothing behind; after, a person decides."""
     if await _may_go_back(work.pk):
-        await _taken_back(work, step, MergeState.FAILED, f"{why} The chain is as it was.")
+        await _taken_back(
+            work, step, MergeState.FAILED, f"{why.rstrip('.')}. The chain is as it was."
+        )
         return
     if step is not None:
         await db(journal.end, step, StepState.FAILED)
-    await db(journal.set_state, work.pk, MergeState.ATTENTION, f"{why} Then press Resume.")
+    await db(_refresh_inventory, work.pk)
+    await db(
+        journal.set_state, work.pk, MergeState.ATTENTION, f"{why.rstrip('.')}. Then press Resume."
+    )
 
 
 async def _taken_back(work: Work, step: MergeStep | None, state: MergeState, message: str) -> None:
@@ -117,16 +123,18 @@ async def _taken_back(work: Work, step: MergeStep | None, state: MergeState, mes
         message += f" Only {work.temporary} could not be removed ({error.strerror}): delete it."
     if step is not None and step.state != StepState.DONE:
         await db(journal.end, step, StepState.FAILED)
+    await db(_refresh_inventory, work.pk)
     await db(journal.set_state, work.pk, state, message)
 
 
-def _refresh_inventory(merge: Merge) -> None:
+def _refresh_inventory(pk: int) -> None:
     """The pages follow the storage; a domain that can not be read now is read by the next scan."""
+    merge = journal.load(pk)
     try:
         scan_domain(merge.domain)
     except StrataError:
         logger.warning("the domain of merge %s could not be scanned after it", merge.pk)
         return
-    disk = journal.load(merge.pk).disk
+    disk = journal.load(pk).disk
     if disk is not None:
         inventory.request_blocks(disk, None)

@@ -12,7 +12,7 @@ from chains.core.plans import CONVERT, Plan
 from chains.core.states import STEPS, UNFINISHED, MergeState
 from chains.inventory import audit, blockmaps, news, selectors
 from chains.inventory.jobs import MERGE, enqueue
-from chains.inventory.services import check
+from chains.inventory.services import check, request_blocks
 from chains.merges.selectors import can_cancel
 from chains.merges.situation import plan_from_inventory
 from chains.models import Disk, Merge, MergeStep, User, Volume
@@ -46,14 +46,18 @@ def request_merge(
     if base.domain_id != top.domain_id:
         raise RefusedError(["base and top are in different storage domains."])
     plan = plan_from_inventory(base, top)
+    disk = Disk.objects.filter(active__in=selectors.leaves_above(top)).order_by("pk").first()
     if plan.refusals:
+        if disk is not None and plan.bytes_to_copy is None and queue:
+            request_blocks(disk, user)
         raise RefusedError([refusal.text for refusal in plan.refusals])
     if confirmed is not None and confirmed != plan_digest(plan):
         raise RefusedError(
             ["The chain has changed since this plan was shown: look at the new plan."]
         )
     family = family_key(top)
-    disk = Disk.objects.filter(active__in=selectors.leaves_above(top)).order_by("pk").first()
+    if holding(top) is not None:
+        raise RefusedError([_holder(family)])
     try:
         with transaction.atomic():
             merge = Merge.objects.create(

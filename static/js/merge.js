@@ -45,7 +45,7 @@ class MergePage {
   take(news) {
     this.news = news;
     const settled = news.finished || news.state === "attention";
-    if (news.state !== this.state && (settled || this.state === "attention")) refreshSoon();
+    if (news.state !== this.state && (settled || this.state)) refreshSoon();
     this.state = news.state;
     this.repaint();
   }

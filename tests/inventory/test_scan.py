@@ -289,3 +289,15 @@ def test_domains_do_not_touch_one_another(root, domain, scan, tmp_path):
     scan()
     assert set(other.volumes.values_list("pk", flat=True)) == before
     assert other.disks.count() == 1
+
+
+def test_domains_do_not_overlap(root, domain):
+    inside = root / "inside"
+    inside.mkdir()
+    for path in (root, inside, root.parent):
+        with pytest.raises(StrataError, match="overlaps"):
+            services.add_domain("other", str(path), "directory", "here")
+    with pytest.raises(StrataError, match="root directory"):
+        services.add_domain("other", "/", "directory", "here")
+    services.add_domain("elsewhere", str(root), "directory", "another-host")
+    services.add_domain("beside", f"{root}-2", "directory", "here")

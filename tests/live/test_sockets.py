@@ -29,7 +29,12 @@ def address(route, merge):
 
 
 def test_every_socket_is_in_the_table():
-    assert {str(route.pattern) for route in websocket_urlpatterns} == set(SOCKETS)
+    assert {str(route.pattern) for route in websocket_urlpatterns} == {*SOCKETS, ""}
+
+
+async def test_an_address_that_leads_nowhere(listen, merge):
+    async with listen("/ws/nope/") as socket:
+        assert await socket.closed() == consumers.NOT_FOUND
 
 
 @pytest.mark.parametrize("route", SOCKETS)

@@ -10,7 +10,7 @@ from chains.core.chain import read_chain
 from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.core.reads import entries, read_chain_maps, resolve
-from chains.management.commands.show_chain import located
+from chains.management.commands.show_chain import located, root_hint
 
 
 class Command(BaseCommand):
@@ -33,7 +33,10 @@ class Command(BaseCommand):
         chain = read_chain(root, path)
         for finding in chain.findings:
             if finding.severity.value == "critical":
-                raise CommandError(f"{finding.code.value}: {display(finding.detail)}", returncode=1)
+                hint = root_hint(finding, options["root"])
+                raise CommandError(
+                    f"{finding.code.value}: {display(finding.detail)}{hint}", returncode=1
+                )
         try:
             resolved = resolve(read_chain_maps(chain))
         except StrataError as error:

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chains.management.commands.demo import port_number
+from project.demo import check_address
 
 STOP_SECONDS = 3
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Serves until SIGTERM or Ctrl-C."""
+        check_address(options["host"], options["port"])
         config = uvicorn.Config(
             "project.asgi:application",
             host=options["host"],

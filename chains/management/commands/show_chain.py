@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chains.core.chain import read_chain
+from chains.core.findings import Code, Finding
 from chains.core.names import display, portable
 from chains.core.units import binary
 
@@ -23,6 +24,13 @@ def located(path: str, root: str | None) -> tuple[str, str]:
             f"{display(path)} is not inside {display(top)}; give another --root", returncode=2
         )
     return top, os.path.relpath(full, top)
+
+
+def root_hint(finding: Finding, root: str | None) -> str:
+    """How to go on when the chain leaves a domain that nobody named."""
+    if finding.code != Code.BACKING_OUTSIDE or root is not None:
+        return ""
+    return " (The domain was taken to be the image's own directory: --root DIR names another.)"
 
 
 class Command(BaseCommand):
@@ -60,6 +68,8 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"{finding.severity.value}: {finding.code.value}: {display(finding.path)}: {display(finding.detail)}"
                 )
+                if hint := root_hint(finding, options["root"]):
+                    self.stdout.write(hint.strip())
         if not chain.is_safe:
             raise SystemExit(1)
 
