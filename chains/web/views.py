@@ -28,8 +28,8 @@ from chains.web.reads import reads
 
 View = Callable[..., HttpResponse]
 PAGE = 50
-# Above this many volumes the forest is left to the table and its search.
-DRAWN_VOLUMES = 400
+# Above this many volumes the forest is left to the table and its search; below, large trees fold.
+DRAWN_VOLUMES = 5000
 
 
 def needs(action: Action) -> Callable[[View], View]:
