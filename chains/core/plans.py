@@ -33,7 +33,6 @@ class PlanVolume:
     on_disk: int
     cluster_size: int | None
     backing_path: str | None
-    has_backing: bool
     features: tuple[str, ...] = ()
     in_use: bool = False
 

@@ -24,6 +24,10 @@ WAIT = timedelta(seconds=10)
 _TAKEN = "There is a domain named {} already; choose another name."
 
 
+class BadRequestError(StrataError):
+    """What was asked makes no sense, whoever asks."""
+
+
 class NotAllowedError(StrataError):
     """The person's role does not include what was asked."""
 
@@ -38,14 +42,18 @@ def add_domain(
     name: str, path: str, kind: str, storage_host: str, *, read_only: bool = False,
     user: User | None = None, origin: str = "command line",
 ) -> StorageDomain:  # fmt: skip
-    """Register a storage domain; raises NotAllowedError, or StrataError when the name is taken."""
+    """Register a storage domain.
+
+    Raises NotAllowedError, BadRequestError when name or path are none, StrataError when the name or
+    the place is taken.
+    """
     check(user, Action.MANAGE_DOMAINS)
     if not name.strip() or "/" in name:
-        raise StrataError("A domain's name is some text without a slash.")
+        raise BadRequestError("A domain's name is some text without a slash.")
     if len(name) > NAME_LIMIT:
-        raise StrataError(f"A domain's name has at most {NAME_LIMIT} characters.")
+        raise BadRequestError(f"A domain's name has at most {NAME_LIMIT} characters.")
     if not path.strip("/"):
-        raise StrataError(
+        raise BadRequestError(
             "The root directory is no storage domain: give the directory that holds the images."
         )
     if StorageDomain.objects.filter(name=name).exists():

@@ -39,7 +39,7 @@ def from_storage(root: str, forest: Forest, *, read_only: bool) -> Situation:
     volumes = {
         path: PlanVolume(
             path, layer.format, layer.virtual_size, layer.on_disk, layer.cluster_size,
-            layer.backing_path, layer.backing_file is not None, tuple(features(layer)),
+            layer.backing_path, tuple(features(layer)),
         )
         for path, layer in forest.layers.items()
     }  # fmt: skip
@@ -54,6 +54,5 @@ def users(root: str, paths: Iterable[str]) -> list[str]:
 
 def _of_row(row: Volume) -> PlanVolume:
     return PlanVolume(
-        row.path, row.format, row.virtual_size, row.on_disk, row.cluster_size, row.backing_path,
-        row.backing_file is not None, tuple(row.features), row.in_use,
+        row.path, row.format, row.virtual_size, row.on_disk, row.cluster_size, row.backing_path, tuple(row.features), row.in_use,
     )  # fmt: skip

@@ -184,10 +184,14 @@ async def _run(
 
     child = work.child = await start(argv, cwd=work.root, limits=LONG_WORK, on_output=keep)
     ending = asyncio.ensure_future(child.wait())
-    throttle = Throttle(8, time.monotonic)
+    throttle, words = Throttle(8, time.monotonic), Throttle(1, time.monotonic)
+    said = ""
     try:
         while not ending.done():
             await asyncio.wait([ending], timeout=TICK_SECONDS)
+            if words.ready() and child.stderr_tail != said:
+                said = child.stderr_tail
+                await db(journal.note_stderr, step, said)
             done = measure(work, child, bytes(tail)) if measure else None
             if done is not None and throttle.ready():
                 if await db(journal.report, work.pk, work.meter.update(done)):

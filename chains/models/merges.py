@@ -42,7 +42,7 @@ class Merge(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["family"],
-                condition=Q(state__in=[state.value for state in UNFINISHED]),
+                condition=Q(state__in=sorted(state.value for state in UNFINISHED)),
                 name="one_merge_a_family",
             )
         ]

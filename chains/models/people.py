@@ -1,6 +1,8 @@
 """People and the record of what they did."""
 
-from django.contrib.auth.models import AbstractUser
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 
 
@@ -12,8 +14,25 @@ class Role(models.TextChoices):
     ADMIN = "admin", "admin"
 
 
+class People(UserManager["User"]):
+    """Makes people; a superuser is an admin, or two rules would speak of one person."""
+
+    def create_superuser(
+        self,
+        username: str,
+        email: str | None = None,
+        password: str | None = None,
+        **extra_fields: Any,
+    ) -> "User":
+        """For `manage.py createsuperuser`."""
+        extra_fields.setdefault("role", Role.ADMIN)
+        return super().create_superuser(username, email, password, **extra_fields)
+
+
 class User(AbstractUser):
     """A person who signs in, with one role."""
+
+    objects: ClassVar[People] = People()
 
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.AUDITOR)
 

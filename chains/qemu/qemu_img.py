@@ -4,10 +4,8 @@ Every image is named by its absolute path with its format given, so that neither
 can make the tool probe or take the name for a protocol (QEMU, docs/tools/qemu-img.rst).
 """
 
-import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from chains.qemu.command import CommandError, Limits, Result, run
 
@@ -53,15 +51,6 @@ def compare(first: str, first_format: str, second: str, second_format: str) -> l
     """
     return ["qemu-img", "compare", "-p", "-f", first_format, "-F", second_format,
             first, second]  # fmt: skip
-
-
-async def map_json(path: str, image_format: str, *, cwd: str, timeout: float = 60.0,  # noqa: ASYNC109
-                   output_cap: int = 256 * 1024**2) -> list[dict[str, Any]]:  # fmt: skip
-    """`qemu-img map --output=json` of a whole chain; raises CommandError."""
-    argv = ["qemu-img", "map", "-U", "--output=json", "-f", image_format, path]
-    result = checked(await run(argv, cwd=cwd, timeout=timeout, output_cap=output_cap))
-    entries: list[dict[str, Any]] = json.loads(result.stdout)
-    return entries
 
 
 async def version() -> tuple[int, int]:

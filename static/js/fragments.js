@@ -25,8 +25,10 @@ export function refreshSoon() {
 async function refresh() {
   busy = true;
   try {
-    const page = await fetchPage(location.href);
-    if (page) swapAll(page);
+    const asked = location.href;
+    const page = await fetchPage(asked);
+    // Whoever zoomed meanwhile has a newer picture than this one.
+    if (page && location.href === asked) swapAll(page);
   } finally {
     busy = false;
     last = performance.now();

@@ -4,8 +4,9 @@ import json
 import shutil
 
 import pytest
+from django.core.management import call_command
 
-from chains.models import AuditRecord, Disk, Merge, StorageDomain, Volume
+from chains.models import AuditRecord, Disk, Merge, StorageDomain, User, Volume
 from tests import images
 from tests.commands.conftest import manage, script
 
@@ -27,7 +28,7 @@ def test_a_domain_is_added_once(root, transactional_db):
     [
         (["add_domain", "lab"], 2, "required"),
         (["add_domain", "lab", "/no/such/place"], 2, "not a directory"),
-        (["add_domain", "a/b", "{root}"], 1, "slash"),
+        (["add_domain", "a/b", "{root}"], 2, "slash"),
         (["add_domain", "x" * 200, "{root}"], 1, "80"),
         (["add_domain", "lab", "{root}", "--kind", "tape"], 2, "invalid choice"),
         (["scan_domain", "nothing"], 2, "no storage domain"),
@@ -123,3 +124,12 @@ def test_a_merge_that_is_refused_leaves_everything(lesson):
         done = manage("run_merge", "lab", "base.img", "snap1.img", "--here")
     assert done.code == 1
     assert sorted(lesson.iterdir()) == before
+
+
+def test_the_models_and_the_migrations_agree(db):
+    call_command("makemigrations", "chains", check=True, dry_run=True)
+
+
+def test_a_superuser_is_an_admin(db):
+    call_command("createsuperuser", username="root", email="", interactive=False)
+    assert User.objects.get(username="root").role == "admin"

@@ -23,13 +23,7 @@ def line(
         below = names[number - 1] if number else None
         image_format = "raw" if raw_root and not number else "qcow2"
         volumes[name] = PlanVolume(
-            name,
-            image_format,
-            SIZE,
-            10 * MIB,
-            None if image_format == "raw" else 65536,
-            below,
-            below is not None,
+            name, image_format, SIZE, 10 * MIB, None if image_format == "raw" else 65536, below
         )
     return Situation(volumes, {}, free, read_only)
 
@@ -111,10 +105,10 @@ def test_base_and_top_must_be_two_layers_of_one_chain() -> None:
 
 def test_a_loop_ends() -> None:
     volumes = {
-        name: PlanVolume(name, "qcow2", SIZE, 0, 65536, below, True)
+        name: PlanVolume(name, "qcow2", SIZE, 0, 65536, below)
         for name, below in (("a", "b"), ("b", "a"), ("c", "b"))
     }
-    volumes["x"] = PlanVolume("x", "raw", SIZE, 0, None, None, False)
+    volumes["x"] = PlanVolume("x", "raw", SIZE, 0, None, None)
     with pytest.raises(PlanError):
         layers_between(Situation(volumes, {}, 1), "x", "c")
 
@@ -144,7 +138,7 @@ def test_siblings_are_always_counted(data: st.DataObject, depth: int) -> None:
     high = data.draw(st.integers(low + 1, depth - 1))
     on = data.draw(st.integers(0, depth - 1))
     volumes = dict(situation.volumes)
-    volumes["sibling"] = PlanVolume("sibling", "qcow2", SIZE, 0, 65536, chain[on], True)
+    volumes["sibling"] = PlanVolume("sibling", "qcow2", SIZE, 0, 65536, chain[on])
     plan = plan_convert(
         Situation(volumes, {}, 2**40), chain[low], chain[high], [extents()] * (high - low + 1)
     )

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chains.core.errors import StrataError
 from chains.core.names import display
-from chains.inventory.services import add_domain
+from chains.inventory.services import BadRequestError, add_domain
 from chains.models import DomainKind
 
 
@@ -47,6 +47,8 @@ class Command(BaseCommand):
                 options["storage_host"],
                 read_only=options["read_only"],
             )
+        except BadRequestError as error:
+            raise CommandError(str(error), returncode=2) from None
         except StrataError as error:
             raise CommandError(str(error), returncode=1) from None
         self.stdout.write(
