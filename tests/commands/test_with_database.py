@@ -29,7 +29,7 @@ def test_a_domain_is_added_once(root, transactional_db):
         (["add_domain", "lab"], 2, "required"),
         (["add_domain", "lab", "/no/such/place"], 2, "not a directory"),
         (["add_domain", "a/b", "{root}"], 2, "slash"),
-        (["add_domain", "x" * 200, "{root}"], 1, "80"),
+        (["add_domain", "x" * 200, "{root}"], 2, "80"),
         (["add_domain", "lab", "{root}", "--kind", "tape"], 2, "invalid choice"),
         (["scan_domain", "nothing"], 2, "no storage domain"),
         (["scan_domain"], 2, "required"),
