@@ -1,6 +1,7 @@
 """The tests' database: made on DATABASE_URL's server, or on an embedded one of the tests' own."""
 
 import os
+import signal
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from project.postgres import acquire
 from project.postgres_commands import use
 
 PREFIX = "test_strata_"
+
+# Who starts the suite in the background leaves SIGINT ignored, and every child would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
