@@ -115,7 +115,7 @@ def _run(
     _register(var / DOMAIN)
     # From here on only the children speak to the database.
     connection.close()
-    connection.close_pool()  # type: ignore[attr-defined]
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's own, not in the stubs' base
     with supervisor.Supervisor(say) as processes:
         _serve(options, logins, lease, processes, say)
 

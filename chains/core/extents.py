@@ -49,6 +49,7 @@ class ExtentMap:
             and np.array_equal(self.kinds, other.kinds)
         )
 
+    # Arrays can change; None is how Python itself says «not hashable».
     __hash__ = None  # type: ignore[assignment]
 
     @classmethod

@@ -1,31 +1,21 @@
 """Print which layer answers each block, as `qemu-img map` does. Needs neither database nor server."""
 
-import argparse
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from chains.core.chain import read_chain
 from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.core.reads import entries, read_chain_maps, resolve
-from chains.management.commands.show_chain import located, root_hint
+from chains.management.commands._chain import ChainCommand, located, root_hint
 
 
-class Command(BaseCommand):
+class Command(ChainCommand):
     """manage.py map_blocks PATH [--json] [--root DIR]."""
 
-    requires_system_checks = []  # it starts no tool, and must answer where none is installed
     help = "Map the guest's view of an image: start, length, depth (0 is the image itself), kind."
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """The image, and how far its chain may reach."""
-        parser.add_argument("path", metavar="PATH")
-        parser.add_argument("--json", action="store_true")
-        parser.add_argument(
-            "--root", metavar="DIR", help="the storage domain (default: the image's directory)"
-        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print it."""
