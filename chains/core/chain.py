@@ -4,7 +4,7 @@ from chains.core import health
 from chains.core.findings import Finding
 from chains.core.forest import Forest, hints, link, outdated
 from chains.core.layer import Fingerprint, Layer, read_layer
-from chains.core.links import MAX_DEPTH, Chain, chain_findings
+from chains.core.links import MAX_DEPTH, Chain, Trail, chain_findings
 from chains.core.paths import resolve_backing
 
 __all__ = [
@@ -31,6 +31,8 @@ def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH) -> Chain:
     layer = read_layer(root, path)
     layers = [layer]
     seen = {layer.path}
+    trail = Trail()
+    trail.meet(layer)
     ending: tuple[Finding, ...] = ()
     while layer.backing_path is not None:
         if layer.backing_format is not None and layer.backing_format not in health.CHAIN_FORMATS:
@@ -42,6 +44,10 @@ def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH) -> Chain:
             ending = (health.depth_finding(layer.path, max_depth),)
             break
         layer = read_layer(root, layer.backing_path, layer.backing_format)
+        loop = trail.meet(layer)
+        if loop is not None:
+            ending = (loop,)
+            break
         seen.add(layer.path)
         layers.append(layer)
-    return Chain(root, tuple(layers), chain_findings(layers) + ending)
+    return Chain(root, tuple(layers), chain_findings(layers, root) + ending)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from chains.core import health
 from chains.core.findings import Code, Finding, critical
 from chains.core.layer import Layer
-from chains.core.links import MAX_DEPTH, Chain, chain_findings, link_findings
+from chains.core.links import MAX_DEPTH, Chain, Trail, chain_findings, identity, link_findings
 from chains.core.names import brief
 
 
@@ -30,6 +30,8 @@ class Forest:
         layer = self.layers[path]
         found = [layer]
         seen = {path}
+        trail = Trail()
+        trail.meet(layer)
         ending: tuple[Finding, ...] = ()
         while layer.backing_path is not None:
             below = self.layers.get(layer.backing_path)
@@ -42,10 +44,14 @@ class Forest:
             if len(found) >= max_depth:
                 ending = (health.depth_finding(layer.path, max_depth),)
                 break
+            loop = trail.meet(below)
+            if loop is not None:
+                ending = (loop,)
+                break
             seen.add(below.path)
             found.append(below)
             layer = below
-        return Chain(self.root, tuple(found), chain_findings(found) + ending)
+        return Chain(self.root, tuple(found), chain_findings(found, self.root) + ending)
 
 
 def link(layers: Mapping[str, Layer], root: str = "") -> Forest:
@@ -71,9 +77,10 @@ def link(layers: Mapping[str, Layer], root: str = "") -> Forest:
         if below is None:
             findings.append(_missing_finding(layer))
         else:
-            findings += link_findings(layer, below)
+            findings += link_findings(layer, below, root)
     rings = _rings(layers)
     findings += [health.loop_finding(path) for ring in rings for path in ring]
+    findings += [health.loop_finding(path) for path in _over_themselves(layers, overlays)]
     leaves = [path for path in layers if path not in overlays]
     with_leaf = _reached(layers, leaves) if rings else set()
     leaves += [min(ring) for ring in rings if ring[0] not in with_leaf]
@@ -130,6 +137,32 @@ def _rings(layers: Mapping[str, Layer]) -> list[list[str]]:
             path = layers[path].backing_path
         settled.update(trail)
     return rings
+
+
+def _over_themselves(layers: Mapping[str, Layer], overlays: Mapping[str, list[str]]) -> list[str]:
+    """Return the layers below which their own file comes again under another name (a hard link).
+
+    Chains are walked from their root layers up, each layer once; rings, which have none, are not.
+    """
+    if len({identity(layer) for layer in layers.values()}) == len(layers):
+        return []
+    found = []
+    below: set[tuple[int, int] | str] = set()
+    roots = [path for path, layer in layers.items() if layer.backing_path not in layers]
+    pending = [(path, False) for path in roots]
+    while pending:
+        path, is_done = pending.pop()
+        file = identity(layers[path])
+        if is_done:
+            below.discard(file)
+            continue
+        if file in below:
+            found.append(path)
+        else:
+            below.add(file)
+            pending.append((path, True))
+        pending += [(over, False) for over in overlays.get(path, ()) if over in layers]
+    return found
 
 
 def _reached(layers: Mapping[str, Layer], leaves: list[str]) -> set[str]:

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from chains.core import health
-from chains.core.findings import Code, Finding, Severity
+from chains.core.findings import Code, Finding, Severity, critical
 from chains.core.layer import Layer
+from chains.core.names import brief
+from chains.core.paths import folder_of_name
 
 MAX_DEPTH = 1000
 
@@ -28,8 +30,26 @@ class Chain:
         return not any(f.severity is Severity.CRITICAL for f in self.findings)
 
 
-def link_findings(overlay: Layer, backing: Layer) -> list[Finding]:
-    """Judge an overlay against the layer that was read as its backing file."""
+class Trail:
+    """The layers met on the way down one chain; a file is known again under any of its names."""
+
+    def __init__(self) -> None:
+        self._met: dict[tuple[int, int] | str, str] = {}
+
+    def meet(self, layer: Layer) -> Finding | None:
+        """Note a layer; returns a finding when its file was met before."""
+        before = self._met.setdefault(identity(layer), layer.path)
+        return None if before == layer.path else health.loop_finding(before)
+
+
+def identity(layer: Layer) -> tuple[int, int] | str:
+    """Return what hard links to one file have in common; of a file that was not opened, its path."""
+    file = layer.fingerprint
+    return (file.device, file.inode) if file.inode else layer.path
+
+
+def link_findings(overlay: Layer, backing: Layer, root: str) -> list[Finding]:
+    """Judge an overlay against the layer that was read as its backing file, in the domain `root`."""
     looks_like = backing.format if backing.format != "raw" else None
     if any(f.code is Code.NOT_A_CHAIN_FORMAT for f in backing.findings):
         looks_like = "another image format"
@@ -37,17 +57,42 @@ def link_findings(overlay: Layer, backing: Layer) -> list[Finding]:
         *health.unset_findings(overlay.path, overlay.backing_format, looks_like),
         *health.wrong_findings(overlay.path, overlay.backing_format, backing.format),
         *health.size_findings(overlay.path, overlay.virtual_size, backing.virtual_size),
+        *_sideways_findings(overlay, backing, root),
     ]
 
 
-def chain_findings(layers: Sequence[Layer]) -> tuple[Finding, ...]:
+def _sideways_findings(overlay: Layer, backing: Layer, root: str) -> list[Finding]:
+    """Refuse a link to a file in another folder, when that file names its own backing file.
+
+    QEMU looks for that one beside the name that it was given, not beside the file that the name
+    links to (block.c, path_combine): it would open another file than the one that was judged.
+    """
+    name, next_name = overlay.backing_file, backing.backing_file
+    if name is None or next_name is None or next_name.startswith("/"):
+        return []
+    folder = overlay.path.rpartition("/")[0]
+    where = folder_of_name(root, folder, name) if "/" in name else folder
+    if where == backing.path.rpartition("/")[0]:
+        return []
+    return [
+        critical(
+            Code.BACKING_SPECIAL,
+            overlay.path,
+            f"The backing file “{brief(name)}” is a link into another folder. QEMU would look for"
+            f" “{brief(next_name)}” beside the link, not beside the file. No tool will be started"
+            " on this chain: rebase the layer on the file itself.",
+        )
+    ]
+
+
+def chain_findings(layers: Sequence[Layer], root: str) -> tuple[Finding, ...]:
     """Collect the findings of each layer and of each link; `layers` run from active to root."""
-    return tuple(_each_finding(layers))
+    return tuple(_each_finding(layers, root))
 
 
-def _each_finding(layers: Sequence[Layer]) -> Iterator[Finding]:
+def _each_finding(layers: Sequence[Layer], root: str) -> Iterator[Finding]:
     for index, layer in enumerate(layers):
         yield from layer.findings
         yield from health.format_findings(layer.path, layer.backing_format)
         if index + 1 < len(layers):
-            yield from link_findings(layer, layers[index + 1])
+            yield from link_findings(layer, layers[index + 1], root)

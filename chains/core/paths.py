@@ -1,5 +1,6 @@
 """Keeping every path inside its storage domain, and finding backing files the way QEMU does."""
 
+import errno
 import os
 import stat
 from typing import NamedTuple
@@ -7,15 +8,16 @@ from typing import NamedTuple
 from chains.core.findings import Code, Finding, critical
 from chains.core.names import brief
 
-# Absolute names under these are devices and kernel interfaces to QEMU, never volumes.
+# What lies below these is a device or an interface of the kernel, never a volume.
 _PSEUDO = ("/dev/", "/proc/", "/sys/")
+MAX_LINKS = 40  # as Linux: path_resolution(7)
 _SPECIAL = (
     (stat.S_ISFIFO, "a FIFO: a tool that opens it waits for ever"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISBLK, "a block device"),
     (stat.S_ISCHR, "a character device"),
-    (stat.S_ISLNK, "a link that leads back to itself"),  # all others have been followed
+    (stat.S_ISLNK, "a link that leads nowhere else"),  # all others have been followed
 )
 
 
@@ -45,10 +47,66 @@ def locate_from(real_root: str, folder: str, name: str) -> Inside | None:
         mode = os.lstat(plain).st_mode
         if not stat.S_ISLNK(mode):
             return Inside(plain[len(base) + 1 :], plain, mode)
-    real = os.path.realpath(name if name.startswith("/") else plain)
-    if not real.startswith(f"{base}/"):
+    found = _follow(base, name if name.startswith("/") else plain)
+    if found is None or not found[0].startswith(f"{base}/"):
         return None
-    return Inside(real[len(base) + 1 :], real, os.lstat(real).st_mode)
+    real, mode = found
+    return Inside(real[len(base) + 1 :], real, mode)
+
+
+def folder_of_name(root: str, folder: str, name: str) -> str | None:
+    """Return the folder that the last part of `name` stands in, whatever that part links to.
+
+    `folder` is where a relative `name` starts; both folders are relative to the root. None when it
+    is outside of the domain, or not there.
+    """
+    base = os.path.realpath(root).rstrip("/")
+    start = name if name.startswith("/") else f"{base}/{folder}/{name}"
+    try:
+        found = _follow(base, f"{os.path.dirname(start)}/")
+    except (OSError, ValueError):
+        return None
+    if found is None or not f"{found[0]}/".startswith(f"{base}/"):
+        return None
+    return found[0][len(base) + 1 :]
+
+
+def _follow(base: str, path: str) -> tuple[str, int] | None:
+    """Walk an absolute path as Linux does: the path without links, and its mode.
+
+    None when the way leads through an interface of the kernel that `base` is not itself below: a
+    name like /proc/self/cwd is another file to every process, so what it is to this one says
+    nothing of what a tool would open. None also when it ends outside of `base` for want of a file.
+    Raises OSError where Linux would inside; a link too many is returned as what it is, a link.
+    """
+    at, mode, links = "", stat.S_IFDIR, 0
+    pending = path.split("/")[::-1]
+    while pending:
+        part = pending.pop()
+        step = f"{at}/{part}"
+        if f"{step}/" in _PSEUDO and not base.startswith(f"{step}/"):
+            return None
+        try:
+            if not stat.S_ISDIR(mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if part in ("", ".", ".."):
+                at = at.rpartition("/")[0] if part == ".." else at
+                continue
+            mode = os.lstat(step).st_mode
+            target = os.readlink(step) if stat.S_ISLNK(mode) else None
+        except OSError:
+            if step.startswith(f"{base}/"):
+                raise
+            return None
+        if target is None:
+            at = step
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            return step, mode
+        at, mode = "" if target.startswith("/") else at, stat.S_IFDIR
+        pending += target.split("/")[::-1]
+    return at, mode
 
 
 def special_kind(mode: int) -> str | None:

@@ -22,10 +22,11 @@ from tests.core.test_chain import overlay
 
 def layer(path: str, backing: str | None = None, recorded: str | None = "qcow2",
           image_format: str = "qcow2", size: int = MIB) -> Layer:  # fmt: skip
-    nothing = Fingerprint(1, 2, 3, 4, 5)
+    file = Fingerprint(1, int.from_bytes(path.encode()), 3, 4, 5)
+    name = f"/domain/{backing}" if backing else None
     return Layer(
-        path, image_format, size, size, size, 0.0, 65536, backing, recorded if backing else None,
-        backing, nothing, None, (),
+        path, image_format, size, size, size, 0.0, 65536, name, recorded if backing else None,
+        backing, file, None, (),
     )  # fmt: skip
 
 
