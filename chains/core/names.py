@@ -6,22 +6,24 @@ nor stored as it is; these two functions make it fit to leave the process.
 """
 
 import re
-import unicodedata
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# Control and format characters (bidi overrides, zero-width ones), line and paragraph separators,
-# and surrogates: what would move, hide or break the text around it.
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
-# Letters and symbols that are drawn as nothing, or as a blank, in most fonts.
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+# Letters, marks and symbols that are drawn as nothing, or as a blank, in most fonts. What Python
+# calls not printable (controls, bidi overrides, separators, surrogates, what is not assigned) need
+# not be named.
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))  # variation selectors
+)
 
 
 def display(name: str) -> str:
     """Make a file name fit for a page, a diagram or a log: one line, nothing hidden, nothing lost.
 
-    Bytes that are not UTF-8 read `\\xNN`; newlines, control, bidi and zero-width characters read as
-    escapes. Quotes, `<>{}|` and emoji stay: escaping for a format is the renderer's work.
+    Bytes that are not UTF-8 read `\\xNN`; newlines, control, bidi and zero-width characters, spaces
+    other than the plain one and what Unicode has not assigned read as escapes. Quotes, `<>{}|` and
+    emoji stay: escaping for a format is the renderer's work.
     """
     if name.isprintable() and _BLANK.isdisjoint(name):
         return name
@@ -47,12 +49,11 @@ def portable(name: str) -> str:
 def _visible(char: str) -> str:
     if char in _SHORT:
         return _SHORT[char]
-    category = unicodedata.category(char)
-    if category == "Cs":
-        return _escape_surrogate(char)
-    if category not in _HIDDEN_CATEGORIES and char not in _BLANK:
+    if char.isprintable() and char not in _BLANK:
         return char
     code = ord(char)
+    if 0xD800 <= code <= 0xDFFF:
+        return _escape_surrogate(char)
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
