@@ -19,3 +19,13 @@ class ReadError(StrataError):
 
 class StoredMapError(StrataError):
     """A stored block map that is damaged, or of another version: read the chain again."""
+
+
+class FragmentedError(StrataError):
+    """More runs than any reader should spend memory on; a few forged megabytes can claim many."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The layers lie in more than {limit:,} pieces, more than Strata maps. Copy the disk"
+            " into a new volume with qemu-img convert, which puts the pieces together."
+        )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,10 @@ from chains.core.errors import StoredMapError
 
 Int64s = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+# The maps of a chain with so many runs, resolved, take about a gigabyte.
+MAX_RUNS = 2**24
+_HALF = 28
+_LOW_HALF = (1 << _HALF) - 1
 
 
 class Kind(IntEnum):
@@ -132,6 +137,19 @@ class Cumulative:
         run = np.searchsorted(self.starts, positions, side="right") - 1
         inside = np.clip(positions - self.starts[run], 0, self.lengths[run])
         return np.where(run < 0, 0, self.sums[run] + inside)
+
+
+def sums_by(groups: NDArray[Any], lengths: Int64s, count: int) -> Int64s:
+    """Add `lengths` up by group, exactly: groups are 0 to count - 1, lengths not negative.
+
+    numpy's fast sum by group counts in float64, which is exact below 2^53: larger totals are added
+    up in two halves.
+    """
+    if int(np.sum(lengths, dtype=np.float64)) < 2**52:
+        return np.bincount(groups, lengths, count).astype(np.int64)
+    low = np.bincount(groups, lengths & _LOW_HALF, count).astype(np.int64)
+    high = np.bincount(groups, lengths >> _HALF, count).astype(np.int64)
+    return low + (high << _HALF)
 
 
 def joined(

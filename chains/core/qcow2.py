@@ -7,14 +7,15 @@ file that is cut while it is read must not kill the process.
 """
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chains.core.errors import ReadError
-from chains.core.extents import Bytes, ExtentMap, Int64s, Kind, joined
+from chains.core.errors import FragmentedError, ReadError
+from chains.core.extents import MAX_RUNS, Bytes, ExtentMap, Int64s, Kind, joined
 from chains.core.findings import Code, critical
 from chains.core.qcow2_header import Header, parse_header
 
@@ -29,20 +30,27 @@ COPIED = np.uint64(1 << 63)
 COMPRESSED = np.uint64(1 << 62)
 ALL_ZEROES = np.uint64(1)  # bit 0: "reads as all zeroes", version 3 without sub-clusters only
 SUB_CLUSTERS = 32
+# The same masks for entries as they are stored, big-endian.
+_STORED_OFFSET = OFFSET_MASK.byteswap()
+_UNUSUAL = int(COMPRESSED | ALL_ZEROES)
 # L2 bytes that are read and classified at once: small enough for the processor's cache.
 BATCH = 2 * 1024**2
 
 
-def read_extents(fd: int, header: Header, path: str = "") -> ExtentMap:
+def read_extents(
+    fd: int, header: Header, path: str = "", tick: Callable[[float], None] = lambda part: None
+) -> ExtentMap:
     """Read the active L1 table and its L2 tables. `path` is only for the text of errors.
+
+    `tick` is told now and then which part of the tables has been read, 0 to 1.
 
     Raises ReadError: `truncated` when a table or a cluster lies beyond the end of the file,
     `tables-invalid` when tables overlap, are unaligned or hold what no qcow2 can hold,
-    `backing-unreadable` when the storage fails. Only tables are looked at, so encrypted and
+    `backing-unreadable` when the storage fails; FragmentedError beyond MAX_RUNS. Only tables are looked at, so encrypted and
     compressed images read like any other.
     """
     try:
-        return _Walk(fd, header, path).run()
+        return _Walk(fd, header, path).run(tick)
     except OSError as error:
         raise ReadError(
             critical(
@@ -74,8 +82,9 @@ class _Walk:
         self.per_table = self.cluster // header.entry_size
         self.units = SUB_CLUSTERS if header.extended_l2 else 1
         self.compressed = 0
+        self.waits = False
 
-    def run(self) -> ExtentMap:
+    def run(self, tick: Callable[[float], None]) -> ExtentMap:
         tables, offsets = self._l2_tables()
         l2_bytes = len(offsets) * self.cluster
         order = np.argsort(offsets, kind="stable")
@@ -86,11 +95,16 @@ class _Walk:
         step = max(1, BATCH // self.cluster)
         buffer = bytearray(min(step, max(1, len(offsets))) * self.cluster)
         batches = []
+        found = 0
         for at in range(0, len(offsets), step):
             chunk = offsets[at : at + step]
-            self._fill(buffer, chunk)
+            self._fill(buffer, chunk, offsets[at + step : at + 2 * step])
             raw = np.frombuffer(buffer, np.uint64, len(chunk) * self.cluster // 8)
             batches.append(self._classify(raw, tables[at : at + step]))
+            found += len(batches[-1].starts)
+            if found > MAX_RUNS:
+                raise FragmentedError(MAX_RUNS)
+            tick(at / len(offsets))
         return self._assemble(batches, l2_bytes)
 
     def _l2_tables(self) -> tuple[Int64s, Int64s]:
@@ -135,14 +149,42 @@ class _Walk:
             at = last
         return np.concatenate(kept) if kept else np.zeros(0, np.int64)
 
-    def _fill(self, buffer: bytearray, offsets: Int64s) -> None:
-        """Read the tables at `offsets` one behind the other; neighbours in one call."""
-        view = memoryview(buffer)
+    def _fill(self, buffer: bytearray, offsets: Int64s, following: Int64s) -> None:
+        """Read the tables at `offsets` one behind the other; neighbours in one call.
+
+        Once something had to be waited for, the storage is told what comes next: it works on that
+        while this processor works on what is here. (What is cached already is not worth telling.)
+        """
+        view, done = memoryview(buffer), 0
+        told = False
+        for start, length in self._stretches(offsets):
+            part = view[done : done + length]
+            got = self._read_cached(part, start)
+            self.waits |= got < length
+            if self.waits and not told:
+                self._tell(offsets)
+                self._tell(following)
+                told = True
+            self._read_into(part[got:], start + got)
+            done += length
+
+    def _tell(self, offsets: Int64s) -> None:
+        for start, length in self._stretches(offsets):
+            os.posix_fadvise(self.fd, start, length, os.POSIX_FADV_WILLNEED)
+
+    def _read_cached(self, view: memoryview, offset: int) -> int:
+        """Read as much as memory holds, without waiting for storage; returns bytes."""
+        try:
+            return os.preadv(self.fd, [view], offset, os.RWF_NOWAIT)
+        except OSError:  # nothing is there, or this file system can not tell
+            return 0
+
+    def _stretches(self, offsets: Int64s) -> Iterator[tuple[int, int]]:
+        """Join tables at neighbouring offsets: yields offset and length, bytes of the file."""
         breaks = np.flatnonzero(np.diff(offsets) != self.cluster) + 1
-        bounds = [0, *breaks.tolist(), len(offsets)]
-        for first, last in pairwise(bounds):
-            part = view[first * self.cluster : last * self.cluster]
-            self._read_into(part, int(offsets[first]))
+        for first, last in pairwise([0, *breaks.tolist(), len(offsets)]):
+            if last > first:
+                yield int(offsets[first]), (last - first) * self.cluster
 
     def _read_into(self, view: memoryview, offset: int) -> None:
         done = 0
@@ -154,6 +196,45 @@ class _Walk:
 
     def _classify(self, raw: UInt64s, tables: Int64s) -> _Runs:
         """Turn a batch of L2 tables, one behind the other, into runs."""
+        full = self._full_tables(raw)
+        if not full.any():
+            return self._entries(raw, tables)
+        whole = tables[full]
+        count = np.full(len(whole), self.per_table, np.int64)
+        runs = _Runs(whole * self.per_table, count, np.full(len(whole), Kind.DATA, np.uint8))
+        if full.all():
+            return runs
+        rest = self._entries(raw.reshape(len(tables), -1)[~full].ravel(), tables[~full])
+        return _Runs(
+            np.concatenate((runs.starts, rest.starts)),
+            np.concatenate((runs.lengths, rest.lengths)),
+            np.concatenate((runs.kinds, rest.kinds)),
+        )
+
+    def _full_tables(self, raw: UInt64s) -> Flags:
+        """Say which tables hold ordinary data in every entry, as those of sequential writes do.
+
+        They are one run, whatever the order of their clusters: a few passes over the bytes as they
+        are stored tell, where taking entries apart takes many.
+        """
+        rows = raw.reshape(-1, self.cluster // 8)
+        full: Flags = (rows[:, 0] != 0) & (rows[:, -1] != 0) & (rows[:, rows.shape[1] // 2] != 0)
+        if self.units > 1 or self.header.has_data_file:
+            full[:] = False
+        for number in np.flatnonzero(full).tolist():
+            row = rows[number]
+            offsets = row & _STORED_OFFSET
+            union = int(np.bitwise_or.reduce(row).byteswap())
+            if union & _UNUSUAL or not offsets.all() or union & int(OFFSET_MASK) & self.cluster - 1:
+                full[number] = False
+            elif (union & int(OFFSET_MASK)) + self.cluster > self.file_size:
+                # The union of all offsets is no smaller than the largest: only now it must be known.
+                last = int(offsets.byteswap(inplace=True).max())
+                full[number] = last + self.cluster <= self.file_size
+        return full
+
+    def _entries(self, raw: UInt64s, tables: Int64s) -> _Runs:
+        """Turn tables into runs entry by entry."""
         bitmaps = None
         if self.units > 1:
             raw, bitmaps = raw[0::2], raw[1::2]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from chains.core import packing
 from chains.core.errors import StoredMapError, StrataError
-from chains.core.extents import Bytes, Cumulative, ExtentMap, Int64s, Kind
+from chains.core.extents import Bytes, ExtentMap, Int64s, Kind
 
 Int16s = NDArray[np.int16]
 NOBODY = -1
@@ -74,20 +73,6 @@ class ReadMap:
             raise StoredMapError("The stored block map is damaged: read the chain again.")
         return cls(size, tuple(sizes), np.cumsum(lengths) - lengths, lengths, owners, kinds)
 
-    def answered_by(self, owner: int) -> Cumulative:
-        """Return the runs that one layer answers (NOBODY: that none answers)."""
-        return self._by_owner[owner + 1]
-
-    @cached_property
-    def _by_owner(self) -> list[Cumulative]:
-        order = np.argsort(self.owners, kind="stable")  # a radix sort: linear
-        bounds = np.searchsorted(self.owners[order], np.arange(NOBODY, self.depth_count + 1))
-        starts, lengths = self.starts[order], self.lengths[order]
-        return [
-            Cumulative(starts[first:last], lengths[first:last])
-            for first, last in pairwise(bounds.tolist())
-        ]
-
 
 def resolve(maps: Sequence[ExtentMap]) -> ReadMap:
     """Resolve a chain, active layer first, into which layer answers each byte of its disk.
@@ -99,15 +84,19 @@ def resolve(maps: Sequence[ExtentMap]) -> ReadMap:
     if not 0 < len(maps) <= MAX_LAYERS:
         raise StrataError(f"A chain has 1 to {MAX_LAYERS} layers, not {len(maps)}.")
     size = maps[0].size
-    covers = [_cover(layer, depth, size) for depth, layer in enumerate(maps)]
-    while len(covers) > 1:
-        pairs = [_over(*covers[at : at + 2]) for at in range(0, len(covers) - 1, 2)]
-        covers = pairs + covers[len(pairs) * 2 :]
-    edges, codes = covers[0]
+    windows = [_resolve_window(maps, first, last) for first, last in pairwise(borders(maps, size))]
+    codes = np.concatenate([codes for _, codes in windows])
+    starts = np.concatenate([edges[:-1] for edges, _ in windows])
+    # Runs that go on over a border are one run again.
+    seams = np.cumsum([len(codes) for _, codes in windows[:-1]], dtype=np.int64)
+    seams = seams[(seams > 0) & (seams < len(codes))]
+    whole = seams[codes[seams] == codes[seams - 1]]
+    if len(whole):
+        starts, codes = np.delete(starts, whole), np.delete(codes, whole)
     owners = (codes >> 1).astype(np.int16)
     kinds = np.where(codes == _OPEN, 0, (codes & 1) + 1).astype(np.uint8)
     sizes = tuple(layer.size for layer in maps)
-    return ReadMap(size, sizes, edges[:-1], np.diff(edges), owners, kinds)
+    return ReadMap(size, sizes, starts, np.diff(starts, append=size), owners, kinds)
 
 
 # A cover is (edges, codes): codes[i] is what [edges[i], edges[i+1]) reads: the layer's index twice
@@ -115,29 +104,54 @@ def resolve(maps: Sequence[ExtentMap]) -> ReadMap:
 # they are taken apart the same way. One small number instead of two columns halves the work.
 _OPEN = -1  # ask the layer below
 _CLOSED = -2  # beyond the end of a layer: nothing below counts
-_Cover = tuple[Int64s, Int16s]
+Cover = tuple[Int64s, Int16s]
+# Runs that are resolved at once: few enough for the processor's cache, and for little memory
+# beside the result; many enough that each layer of a deep chain has some.
+WINDOW_RUNS = 2**16
+WINDOW_RUNS_A_LAYER = 2**8
 
 
-def _cover(layer: ExtentMap, depth: int, size: int) -> _Cover:
-    """Lay one layer's runs out over [0, size), with the gaps between them."""
-    inside = int(np.searchsorted(layer.starts, size))
-    held = min(layer.size, size)
+def borders(maps: Sequence[ExtentMap], size: int) -> list[int]:
+    """Cut [0, size) into windows of about as many runs each, by the layer that has the most."""
+    most = max(maps, key=lambda layer: len(layer.starts)).starts
+    runs = sum(len(layer.starts) for layer in maps)
+    windows = runs // max(WINDOW_RUNS, WINDOW_RUNS_A_LAYER * len(maps)) + 1
+    inner = most[:: max(1, len(most) // windows)][1:]
+    return [0, *inner[(inner > 0) & (inner < size)].tolist(), size]
+
+
+def _resolve_window(maps: Sequence[ExtentMap], first: int, last: int) -> Cover:
+    """Resolve [first, last) of the disk."""
+    covers = [cover(layer, depth, first, last) for depth, layer in enumerate(maps)]
+    while len(covers) > 1:
+        pairs = [over(*covers[at : at + 2]) for at in range(0, len(covers) - 1, 2)]
+        covers = pairs + covers[len(pairs) * 2 :]
+    return covers[0]
+
+
+def cover(layer: ExtentMap, depth: int, first: int, last: int) -> Cover:
+    """Lay one layer's runs out over [first, last), with the gaps between them."""
+    low, high = np.searchsorted(layer.starts, (first, last)).tolist()
+    if low and layer.starts[low - 1] + layer.lengths[low - 1] > first:
+        low -= 1  # this one began before
+    part = slice(low, high)
+    runs = high - low
     # Gaps and runs take turns; then come the gap up to the layer's end, and what lies beyond it.
-    edges = np.empty(2 * inside + 3, np.int64)
-    codes = np.full(2 * inside + 2, _OPEN, np.int16)
-    edges[0] = 0
-    edges[1 : 2 * inside : 2] = layer.starts[:inside]
-    edges[2 : 2 * inside + 1 : 2] = layer.starts[:inside] + layer.lengths[:inside]
-    edges[2 * inside + 1] = held
-    edges[2 * inside + 2] = size
-    np.minimum(edges, size, out=edges)
-    codes[1 : 2 * inside : 2] = 2 * depth + (layer.kinds[:inside] == Kind.DATA)
+    edges = np.empty(2 * runs + 3, np.int64)
+    codes = np.full(2 * runs + 2, _OPEN, np.int16)
+    edges[0] = first
+    edges[1 : 2 * runs : 2] = layer.starts[part]
+    edges[2 : 2 * runs + 1 : 2] = layer.starts[part] + layer.lengths[part]
+    edges[2 * runs + 1] = layer.size
+    edges[2 * runs + 2] = last
+    np.clip(edges, first, last, out=edges)
+    codes[1 : 2 * runs : 2] = 2 * depth + (layer.kinds[part] == Kind.DATA)
     codes[-1] = _CLOSED
     solid = np.diff(edges) > 0
-    return np.append(edges[:-1][solid], size), codes[solid]
+    return np.append(edges[:-1][solid], last), codes[solid]
 
 
-def _over(upper: _Cover, lower: _Cover) -> _Cover:
+def over(upper: Cover, lower: Cover) -> Cover:
     """Lay one cover over another: the lower one shows where nobody answers above."""
     size = upper[0][-1:]
     both = np.concatenate((upper[0][:-1], lower[0][:-1]))

@@ -1,18 +1,12 @@
 """What the reads of a disk cost: from the maps of its layers to figures."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from chains.core import qcow2, raw
-from chains.core.errors import ReadError
-from chains.core.extents import ExtentMap, Kind
-from chains.core.findings import Code, Severity, critical
-from chains.core.layer import Layer, open_regular, same_file
-from chains.core.links import Chain
-from chains.core.paths import locate
+from chains.core.extents import ExtentMap, Kind, sums_by
+from chains.core.mapping import read_chain_maps
 from chains.core.readmap import NOBODY, ReadMap, entries, resolve
 from chains.core.slices import Slice, slice_view
 
@@ -62,58 +56,6 @@ class ReadFigures:
     mean_hops: float
     max_hops: int
     unanswered: int
-
-
-def read_chain_maps(chain: Chain) -> list[ExtentMap]:
-    """Read what each layer of a safe chain holds, active layer first.
-
-    Raises ReadError: the chain's first critical finding when it has one, `changed-while-read` when
-    a file is not the one that `chain` was read from or changes meanwhile, or what the tables say.
-    """
-    for finding in chain.findings:
-        if finding.severity is Severity.CRITICAL:
-            raise ReadError(finding)
-    return [_read_map(chain.root, layer) for layer in chain.layers]
-
-
-def _read_map(root: str, layer: Layer) -> ExtentMap:
-    try:
-        place = locate(root, layer.path)
-    except (OSError, ValueError) as error:
-        raise _changed(layer) from error
-    if place is None or place.path != layer.path:
-        raise _changed(layer)
-    fd = open_regular(place)
-    try:
-        if not same_file(fd, layer):
-            raise _changed(layer)
-        try:
-            found = (
-                qcow2.read_extents(fd, layer.header, layer.path)
-                if layer.header
-                else raw.read_extents(fd, layer.path)
-            )
-        except ReadError as error:
-            # Tables that change under the reader look damaged: the change is the truth.
-            if not same_file(fd, layer):
-                raise _changed(layer) from error
-            raise
-        if not same_file(fd, layer):
-            raise _changed(layer)
-        return found
-    finally:
-        os.close(fd)
-
-
-def _changed(layer: Layer) -> ReadError:
-    return ReadError(
-        critical(
-            Code.CHANGED_WHILE_READ,
-            layer.path,
-            "The layer changed since its header was read: a guest or another tool writes to it."
-            " Read the chain again, once it is idle.",
-        )
-    )
 
 
 def figures(maps: Sequence[ExtentMap], read_map: ReadMap) -> ReadFigures:
@@ -167,10 +109,6 @@ def visible(maps: Sequence[ExtentMap]) -> int:
 def _totals(read_map: ReadMap) -> list[tuple[int, int]]:
     """Return exact bytes (not data, data) by owner: first of NOBODY, then of each layer."""
     data = read_map.kinds == Kind.DATA
-    codes = read_map.owners * np.int16(2) + data
-    order = np.argsort(codes, kind="stable")
-    wanted = np.arange(2 * NOBODY, 2 * read_map.depth_count + 1)
-    bounds = np.searchsorted(codes[order], wanted)
-    sums = np.concatenate((np.zeros(1, np.int64), np.cumsum(read_map.lengths[order])))
-    totals = np.diff(sums[bounds]).tolist()
+    groups = (read_map.owners.astype(np.int32) - NOBODY) * 2 + data
+    totals = sums_by(groups, read_map.lengths, 2 * read_map.depth_count + 2).tolist()
     return list(zip(totals[0::2], totals[1::2], strict=True))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chains.core.errors import StrataError
-from chains.core.extents import ExtentMap, Int64s
+from chains.core.extents import ExtentMap, Int64s, sums_by
 from chains.core.readmap import NOBODY, ReadMap
 
 GRANULARITY = 65536  # the cluster size that qemu-img creates unless told otherwise
@@ -46,16 +46,35 @@ def slice_view(  # noqa: PLR0917 - called as positions along the disk: start, le
     if columns < 1 or granularity < 1 or start < 0 or length < 0:
         raise StrataError("A slice needs a start, a length and at least one column.")
     edges = _edges(read_map.size, start, length, columns, granularity)
-    answered = [np.diff(read_map.answered_by(k).before(edges)) for k in range(len(maps))]
-    allocated = [layer.bytes_in(edges) for layer in maps]
+    by_owner = _by_owner(read_map, edges)
     return Slice(
         start=int(edges[0]),
         length=int(edges[-1] - edges[0]),
         edges=edges,
-        answered=np.array(answered, np.int64),
-        allocated=np.array(allocated, np.int64),
-        unanswered=np.diff(read_map.answered_by(NOBODY).before(edges)),
+        answered=by_owner[1:],
+        allocated=np.array([layer.bytes_in(edges) for layer in maps], np.int64),
+        unanswered=by_owner[0],
     )
+
+
+def _by_owner(read_map: ReadMap, edges: Int64s) -> Int64s:
+    """Sum up each column by owner, NOBODY first: bytes, one row an owner."""
+    owners = read_map.depth_count + 1
+    columns = len(edges) - 1
+    if columns == 0:
+        return np.zeros((owners, 0), np.int64)
+    first = int(np.searchsorted(read_map.starts, edges[0], side="right")) - 1
+    last = int(np.searchsorted(read_map.starts, edges[-1]))
+    # Every run is cut where a column ends inside it; a cut at its very start leaves an empty one.
+    starts = np.maximum(read_map.starts[first:last], edges[0])
+    cuts = np.searchsorted(starts, edges[1:-1])
+    starts = np.insert(starts, cuts, edges[1:-1])
+    owner = np.insert(read_map.owners[first:last], cuts, read_map.owners[first:last][cuts - 1])
+    lengths = np.diff(starts, append=edges[-1])
+    bounds = np.concatenate(([0], cuts + np.arange(columns - 1), [len(starts)]))
+    column = np.repeat(np.arange(columns), np.diff(bounds))
+    sums = sums_by(column * owners + (owner - NOBODY), lengths, columns * owners)
+    return sums.reshape(columns, owners).T
 
 
 def _edges(size: int, start: int, length: int, columns: int, granularity: int) -> Int64s:

@@ -3,12 +3,14 @@
 import dataclasses
 import zlib
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chains.core import readmap
 from chains.core.errors import StoredMapError, StrataError
 from chains.core.extents import ExtentMap, Kind
 from chains.core.readmap import NOBODY, ReadMap, entries, resolve
@@ -44,9 +46,14 @@ def cells_of(read_map: ReadMap) -> list[tuple[int, Kind]]:
     ]
 
 
-@given(CHAINS)
-def test_resolving_is_asking_the_layers_one_by_one(chain: list[list[Kind]]) -> None:
-    read_map = resolve([extent_map(cells) for cells in chain])
+@pytest.mark.parametrize("window", [1, 2**16])
+@given(chain=CHAINS)
+def test_resolving_is_asking_the_layers_one_by_one(window: int, chain: list[list[Kind]]) -> None:
+    with (
+        mock.patch.object(readmap, "WINDOW_RUNS", window),
+        mock.patch.object(readmap, "WINDOW_RUNS_A_LAYER", 1),
+    ):
+        read_map = resolve([extent_map(cells) for cells in chain])
     assert cells_of(read_map) == [answer(chain, cell) for cell in range(len(chain[0]))]
     same = (np.diff(read_map.owners) == 0) & (np.diff(read_map.kinds.astype(int)) == 0)
     assert not same.any(), "neighbours are joined"

@@ -49,9 +49,9 @@ def test_a_change_while_the_tables_are_read(
     chain = read_chain(str(tmp_path), "top.qcow2")
     real = os.preadv
 
-    def cut(fd: int, buffers: list[memoryview], offset: int) -> int:
+    def cut(fd: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
         os.truncate(top, 65536)
-        return real(fd, buffers, offset)
+        return real(fd, buffers, offset, flags)
 
     monkeypatch.setattr("chains.core.qcow2.os.preadv", cut)
     with pytest.raises(ReadError) as caught:
@@ -66,9 +66,9 @@ def test_a_change_that_leaves_the_tables_whole(
     chain = read_chain(str(tmp_path), "top.qcow2")
     real = os.preadv
 
-    def grow(fd: int, buffers: list[memoryview], offset: int) -> int:
+    def grow(fd: int, buffers: list[memoryview], offset: int, flags: int = 0) -> int:
         os.truncate(top, 4 * MIB)
-        return real(fd, buffers, offset)
+        return real(fd, buffers, offset, flags)
 
     monkeypatch.setattr("chains.core.qcow2.os.preadv", grow)
     with pytest.raises(ReadError) as caught:

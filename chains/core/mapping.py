@@ -1,0 +1,113 @@
+"""Reading what every layer of a chain holds, from storage, once its headers have been judged."""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+from chains.core import qcow2, raw
+from chains.core.errors import FragmentedError, ReadError
+from chains.core.extents import MAX_RUNS, ExtentMap
+from chains.core.findings import Code, Severity, critical
+from chains.core.layer import Layer, open_regular, same_file
+from chains.core.links import Chain
+from chains.core.paths import locate
+
+# Two layers at once: while one waits for storage or for a lock of the interpreter, the other works.
+# More did not pay, neither warm nor cold (benchmarks/block_maps.py).
+THREADS = 2
+STEPS_A_LAYER = 1000
+REPORT_SECONDS = 0.2
+Report = Callable[[int, int], None]
+
+
+def read_chain_maps(
+    chain: Chain, known: Mapping[str, ExtentMap] | None = None, report: Report | None = None
+) -> list[ExtentMap]:
+    """Read what each layer of a safe chain holds, active layer first.
+
+    `known` are maps by path that need no reading: the caller has seen that their files are the ones
+    they came from. `report(done, total)` is called a few times a second, in the caller's thread.
+
+    Raises ReadError: the chain's first critical finding when it has one, `changed-while-read` when
+    a file is not the one that `chain` was read from or changes meanwhile, or what the tables say.
+    Raises FragmentedError for a chain of more than MAX_RUNS runs.
+    """
+    for finding in chain.findings:
+        if finding.severity is Severity.CRITICAL:
+            raise ReadError(finding)
+    maps = dict(known or {})
+    missing = [layer for layer in chain.layers if layer.path not in maps]
+    maps |= _read_all(chain.root, missing, report)
+    if sum(len(found.starts) for found in maps.values()) > MAX_RUNS:
+        raise FragmentedError(MAX_RUNS)
+    return [maps[layer.path] for layer in chain.layers]
+
+
+def _read_all(root: str, layers: list[Layer], report: Report | None) -> dict[str, ExtentMap]:
+    done = [0] * len(layers)
+
+    def read(number: int) -> ExtentMap:
+        def tick(part: float) -> None:
+            done[number] = int(part * STEPS_A_LAYER)
+
+        return _read_map(root, layers[number], tick)
+
+    if len(layers) == 1 and report is None:
+        return {layers[0].path: read(0)}
+    pool = ThreadPoolExecutor(THREADS, "layer")
+    try:
+        futures = [pool.submit(read, number) for number in range(len(layers))]
+        _await(futures, lambda: report and report(sum(done), STEPS_A_LAYER * len(layers)))
+        return {layer.path: future.result() for layer, future in zip(layers, futures, strict=True)}
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _await(futures: list[Future[ExtentMap]], tell: Callable[[], object]) -> None:
+    """Wait for all, or for the first that fails."""
+    while True:
+        done, waiting = wait(futures, REPORT_SECONDS, FIRST_EXCEPTION)
+        if not waiting or any(future.exception() for future in done):
+            return
+        tell()
+
+
+def _read_map(root: str, layer: Layer, tick: Callable[[float], None]) -> ExtentMap:
+    try:
+        place = locate(root, layer.path)
+    except (OSError, ValueError) as error:
+        raise _changed(layer) from error
+    if place is None or place.path != layer.path:
+        raise _changed(layer)
+    fd = open_regular(place)
+    try:
+        if not same_file(fd, layer):
+            raise _changed(layer)
+        try:
+            found = (
+                qcow2.read_extents(fd, layer.header, layer.path, tick)
+                if layer.header
+                else raw.read_extents(fd, layer.path)
+            )
+        except ReadError as error:
+            # Tables that change under the reader look damaged: the change is the truth.
+            if not same_file(fd, layer):
+                raise _changed(layer) from error
+            raise
+        if not same_file(fd, layer):
+            raise _changed(layer)
+        tick(1.0)
+        return found
+    finally:
+        os.close(fd)
+
+
+def _changed(layer: Layer) -> ReadError:
+    return ReadError(
+        critical(
+            Code.CHANGED_WHILE_READ,
+            layer.path,
+            "The layer changed since its header was read: a guest or another tool writes to it."
+            " Read the chain again, once it is idle.",
+        )
+    )
