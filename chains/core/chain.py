@@ -3,7 +3,7 @@
 from chains.core import health
 from chains.core.findings import Finding
 from chains.core.forest import Forest, hints, link, outdated
-from chains.core.layer import Fingerprint, Layer, read_layer
+from chains.core.layer import Fingerprint, Layer, read_backing, read_layer, real_root
 from chains.core.links import MAX_DEPTH, Chain, Trail, chain_findings
 from chains.core.paths import resolve_backing
 
@@ -22,13 +22,15 @@ __all__ = [
 ]
 
 
-def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH) -> Chain:
+def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH, *, tables: bool = False) -> Chain:
     """Read the headers from the volume at `path` (relative to `root`) down to its root layer.
 
+    With `tables` the internal snapshots and the bitmaps of each layer are read as well.
     Never raises for anything that can be stored: the chain ends at the first layer that can not be
     followed, with the finding that says why.
     """
-    layer = read_layer(root, path)
+    real = real_root(root)
+    layer = read_layer(real, path, tables=tables)
     layers = [layer]
     seen = {layer.path}
     trail = Trail()
@@ -43,7 +45,7 @@ def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH) -> Chain:
         if len(layers) >= max_depth:
             ending = (health.depth_finding(layer.path, max_depth),)
             break
-        layer = read_layer(root, layer.backing_path, layer.backing_format)
+        layer = read_backing(real, layer.backing_path, layer.backing_format, tables=tables)
         loop = trail.meet(layer)
         if loop is not None:
             ending = (loop,)

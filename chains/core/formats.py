@@ -5,12 +5,12 @@ what matters is what a tool that probes would take the file for.
 """
 
 QCOW = b"QFI\xfb"
-# (offset, mark, name)
+# (offset, mark, name as QEMU calls the format)
 _MARKS = (
     (0, b"KDMV", "vmdk"),
     (0, b"COWD", "vmdk"),
     (0, b"vhdxfile", "vhdx"),
-    (0, b"conectix", "vpc (VHD)"),
+    (0, b"conectix", "vpc"),
     (0, b"QED\0", "qed"),
     (0, b"WithoutFreeSpace", "parallels"),
     (0, b"WithouFreSpacExt", "parallels"),
@@ -19,6 +19,18 @@ _MARKS = (
     (0, b"#!/bin/sh\n#V2.0 Format", "cloop"),
     (0x40, b"\x7f\x10\xda\xbe", "vdi"),
 )
+# What people know the formats as, where the name does not say.
+_WORDS = {
+    "vmdk": "vmdk (VMware)",
+    "vhdx": "vhdx (Hyper-V)",
+    "vpc": "vpc (VHD, Virtual PC)",
+    "qed": "qed (an early QEMU's)",
+    "luks": "luks (encrypted)",
+    "cloop": "cloop (a compressed loop)",
+    "vdi": "vdi (VirtualBox)",
+    "qcow": "qcow (version 1)",
+    "iso": "an ISO image",
+}
 # ISO 9660: the first volume descriptor, at sector 16 of 2 KiB (ECMA-119, 8.1).
 ISO_OFFSET, ISO_MARK = 0x8001, b"CD001"
 # How much of a file `detect` looks at: QEMU probes the first 2 KiB.
@@ -35,6 +47,11 @@ def detect(head: bytes) -> str | None:
     if _is_vmdk_descriptor(head[:PROBE_BYTES]):
         return "vmdk"
     return None
+
+
+def described(name: str) -> str:
+    """Say in words what `detect` named."""
+    return _WORDS.get(name, name)
 
 
 def _is_vmdk_descriptor(head: bytes) -> bool:

@@ -5,7 +5,8 @@ Each rule is a small function that returns findings or none; none of them reads 
 
 from chains.core.findings import Code, Finding, critical, warning
 from chains.core.names import brief
-from chains.core.qcow2_header import Header
+from chains.core.qcow2_header import FEATURES, Header
+from chains.core.qcow2_tables import table_findings
 
 CHAIN_FORMATS = ("raw", "qcow2")
 
@@ -17,14 +18,9 @@ def header_findings(header: Header, path: str, file_size: int) -> list[Finding]:
     if header.incompatible & ~0b11000:
         found += _feature_findings(header, path)
     if header.encryption:
-        found.append(
-            critical(
-                Code.ENCRYPTED,
-                path,
-                f"The layer is encrypted ({header.encryption}). Strata keeps no keys, so it can"
-                " neither merge nor verify it: use the tools that hold the key.",
-            )
-        )
+        found += _encryption_findings(header, path, file_size)
+    if header.snapshots or header.extensions.bitmaps:
+        found += table_findings(header, path, file_size)
     end = max(
         header.l1_offset + header.l1_needed * 8,
         header.refcount_offset + header.refcount_clusters * header.cluster_size,
@@ -41,17 +37,40 @@ def header_findings(header: Header, path: str, file_size: int) -> list[Finding]:
     return found
 
 
+def _encryption_findings(header: Header, path: str, file_size: int) -> list[Finding]:
+    found = [
+        warning(
+            Code.ENCRYPTED,
+            path,
+            f"The layer is encrypted ({header.encryption}). Strata reads its tables, but keeps no"
+            " keys, so it starts no tool on a chain that holds it: use those that hold the key.",
+        )
+    ]
+    offset, length = header.extensions.encryption or (0, 0)
+    if offset + length > file_size:
+        found.append(
+            critical(
+                Code.TRUNCATED,
+                path,
+                f"The file ends at {file_size} bytes, before the header of its encryption does"
+                f" ({offset + length}). Without that no key opens it: restore the volume.",
+            )
+        )
+    return found
+
+
 def _feature_findings(header: Header, path: str) -> list[Finding]:
     found = []
     if header.unknown_incompatible:
-        bits = [bit for bit in range(64) if header.unknown_incompatible >> bit & 1]
-        names = ", ".join(brief(name) for name in header.feature_names)
+        known = FEATURES[0]
+        names = [brief(name, 46) for name in header.features(0) if name not in known]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         found.append(
             critical(
                 Code.FEATURE_UNKNOWN,
                 path,
-                f"The layer uses features that are not known here (bits {bits}"
-                f"{': ' + names if names else ''}). A newer QEMU made it: leave it to that.",
+                f"The layer uses features that are not known here ({', '.join(names[:8])}{more})."
+                " A newer QEMU made it: leave it to that.",
             )
         )
     if header.corrupt:
@@ -105,13 +124,13 @@ def unset_findings(
                 " it with qemu-img rebase -u -F raw.",
             )
         ]
+    told = f" If it is true, record it with qemu-img rebase -u -F {looks_like}."
     return [
         critical(
             Code.BACKING_FORMAT_UNSET,
             overlay_path,
             f"The layer does not record the format of its backing file, whose content starts like"
-            f" {looks_like}: a guest may have forged that. If it is true, record it with qemu-img"
-            f" rebase -u -F {looks_like}.",
+            f" {looks_like}: a guest may have forged that.{told if looks_like == 'qcow2' else ''}",
         )
     ]
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chains.core import formats, raw
 from chains.core.errors import ReadError, StrataError
@@ -18,12 +18,26 @@ from chains.core.paths import (
     special_kind,
 )
 from chains.core.qcow2_header import FIRST_READ, Header, parse_header
+from chains.core.qcow2_tables import Tables, read_tables
 
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class RealRoot(str):
+    """The directory of a storage domain, every link on the way to it followed.
+
+    Whoever reads many layers of a domain follows those links once, with `real_root`.
+    """
+
+    __slots__ = ()
+
+
+def real_root(root: str) -> RealRoot:
+    """Follow the links on the way to a domain, unless that has been done."""
+    return root if isinstance(root, RealRoot) else RealRoot(os.path.realpath(root))
+
+
+class Fingerprint(NamedTuple):
     """What tells a file from any other, and from itself before a change; times in nanoseconds."""
 
     device: int
@@ -53,12 +67,12 @@ class Fingerprint:
         return cls(device, inode, size, mtime_ns, ctime_ns)
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(NamedTuple):
     """One volume as it stands in a chain. Sizes are bytes; `findings` are of this layer alone.
 
     `path` and `backing_path` are relative to the domain root, all links followed; `backing_path` is
     None when there is no backing file or its name is unsafe. `mtime` is in seconds since 1970.
+    `tables` are None unless they were asked for, and of anything but qcow2.
     """
 
     path: str
@@ -74,6 +88,7 @@ class Layer:
     fingerprint: Fingerprint
     header: Header | None
     findings: tuple[Finding, ...]
+    tables: Tables | None = None
 
     @property
     def is_readable(self) -> bool:
@@ -81,32 +96,35 @@ class Layer:
         return not any(f.severity is Severity.CRITICAL for f in self.findings)
 
 
-def read_layer(root: str, path: str, format_hint: str | None = None) -> Layer:
+def read_layer(
+    root: str, path: str, format_hint: str | None = None, *, tables: bool = False
+) -> Layer:
     """Read the header of the volume at `path` (relative to the domain `root`).
 
     `format_hint` is what the overlay records ("raw" or "qcow2"); with "raw" the content decides
     nothing. With None (a leaf) qcow2 is known by its content, everything else unknown is raw.
+    With `tables` the internal snapshots and the bitmaps are read as well.
     Never raises for anything that can be stored: what is wrong is in the layer's findings. Never
     blocks on a FIFO, and opens nothing that lies outside the root.
     """
-    real_root = os.path.realpath(root)
+    real = real_root(root)
     try:
-        place = locate_from(real_root, "", path)
+        place = locate_from(real, "", path)
     except (OSError, ValueError) as error:
         return _unreadable(path, format_hint, _lookup_finding(path, error))
     if place is None:
         detail = "The path leads out of the storage domain: it is not opened."
         return _unreadable(path, format_hint, critical(Code.BACKING_OUTSIDE, path, detail))
-    try:
-        fd = open_regular(place)
-    except ReadError as error:
-        return _unreadable(place.path, format_hint, error.finding)
-    try:
-        return _Reader(real_root, place.path, fd, format_hint).read()
-    except OSError as error:
-        return _unreadable(place.path, format_hint, _lookup_finding(place.path, error))
-    finally:
-        os.close(fd)
+    return _read(real, place, format_hint, tables)
+
+
+def read_backing(root: RealRoot, path: str, recorded: str | None, *, tables: bool = False) -> Layer:
+    """Read the layer at the `backing_path` of one that has just been read, as it is recorded there.
+
+    The overlay's reading has followed all links of that path and found a regular file.
+    """
+    place = Inside(path, f"{root.rstrip('/')}/{path}", stat.S_IFREG)
+    return _read(root, place, recorded, tables)
 
 
 def open_regular(place: Inside) -> int:
@@ -114,58 +132,84 @@ def open_regular(place: Inside) -> int:
 
     Raises ReadError: `backing-missing`, `backing-special`, `backing-unreadable`, `backing-invalid`.
     """
+    return _opened(place)[0]
+
+
+def _opened(place: Inside) -> tuple[int, os.stat_result]:
+    mode = place.mode
     try:
         # What it was is judged before opening: merely opening some devices does something.
-        words = special_kind(place.mode)
-        if words is None:
+        if stat.S_ISREG(mode):
             fd = os.open(place.real, OPEN_FLAGS)
-            words = special_kind(os.fstat(fd).st_mode)
-            if words is None:
-                return fd
+            status = os.fstat(fd)
+            mode = status.st_mode
+            if stat.S_ISREG(mode):
+                return fd, status
             os.close(fd)
     except OSError as error:
         raise ReadError(_lookup_finding(place.path, error)) from error
-    detail = f"It is {words}. Only regular files are volumes: it is not opened."
+    detail = f"It is {special_kind(mode)}. Only regular files are volumes: it is not opened."
     raise ReadError(critical(Code.BACKING_SPECIAL, place.path, detail))
+
+
+def _read(root: RealRoot, place: Inside, hint: str | None, tables: bool) -> Layer:
+    try:
+        fd, status = _opened(place)
+    except ReadError as error:
+        return _unreadable(place.path, hint, error.finding)
+    try:
+        return _Reader(root, place.path, fd, status).read(hint, tables)
+    except OSError as error:
+        return _unreadable(place.path, hint, _lookup_finding(place.path, error))
+    finally:
+        os.close(fd)
 
 
 class _Reader:
     """Reads one open volume."""
 
-    def __init__(self, root: str, path: str, fd: int, hint: str | None) -> None:
+    def __init__(self, root: str, path: str, fd: int, status: os.stat_result) -> None:
         self.root = root
         self.path = path
         self.fd = fd
-        self.hint = hint
-        self.status = os.fstat(fd)
+        self.status = status
         self.findings: list[Finding] = []
 
-    def read(self) -> Layer:
+    def read(self, hint: str | None, tables: bool) -> Layer:
         head = os.pread(self.fd, FIRST_READ, 0)
         seen = formats.detect(head)
-        if self.hint == "qcow2" or (self.hint is None and seen == "qcow2"):
-            if seen == "qcow2":
-                return self._qcow2()
-            name = seen or "raw"
+        if seen == "qcow2" and hint != "raw":
+            return self._qcow2(head, tables)
+        if hint == "raw":
+            self._judge_raw_backing(seen, head)
+            return self._layer("raw", raw.virtual_size(self.status.st_size), None)
+        seen = seen or self._iso()
+        if seen is not None:
+            self._not_a_chain_format(seen)
+        if hint == "qcow2":
             self._critical(
                 Code.BACKING_FORMAT_WRONG,
-                f"Its overlay records it as qcow2, but its content is {name}. One of the two is"
-                " damaged: find out which before anything is written.",
+                f"Its overlay records it as qcow2, but its content is"
+                f" {formats.described(seen or 'raw')}. One of the two is damaged: find out which"
+                " before anything is written.",
             )
             return self._layer("qcow2", 0, None)
-        if self.hint == "raw":
-            self._judge_raw_backing(seen)
-        else:
-            self._judge_leaf(seen)
+        if seen is None and self.path.endswith(".qcow2"):
+            self._critical(
+                Code.HEADER_INVALID,
+                "It is named .qcow2, but its content is not: the start of the file is damaged, or"
+                " the name is wrong. Restore or rename it.",
+            )
         return self._layer("raw", raw.virtual_size(self.status.st_size), None)
 
-    def _qcow2(self) -> Layer:
+    def _qcow2(self, head: bytes, with_tables: bool) -> Layer:
+        size = self.status.st_size
         try:
-            header = parse_header(self.fd, self.path)
+            header = parse_header(head, self.path, self.fd)
         except ReadError as error:
             self.findings.append(error.finding)
             return self._layer("qcow2", 0, None)
-        self.findings += header_findings(header, self.path, self.status.st_size)
+        self.findings += header_findings(header, self.path, size)
         if header.has_data_file:
             self.findings.append(self._data_file_finding(header))
         backing_path = None
@@ -175,17 +219,21 @@ class _Reader:
                 self.findings.append(target)
             else:
                 backing_path = target
-        return self._layer("qcow2", header.virtual_size, header, backing_path)
+        tables = None
+        if with_tables:
+            tables = read_tables(self.fd, header, self.path, size)
+            self.findings += tables.findings
+        return self._layer("qcow2", header.virtual_size, header, backing_path, tables)
 
-    def _judge_raw_backing(self, seen: str | None) -> None:
+    def _judge_raw_backing(self, seen: str | None, head: bytes) -> None:
         """A raw layer is never probed by QEMU when its overlay says raw; another tool might."""
         if seen is None:
             return
         detail = (
-            f"The layer is recorded as raw, but its content starts like {seen}. QEMU reads it as"
-            " raw; never open it without saying so."
+            f"The layer is recorded as raw, but its content starts like {formats.described(seen)}."
+            " QEMU reads it as raw; never open it without saying so."
         )
-        if seen == "qcow2" and self._names_a_file():
+        if seen == "qcow2" and self._names_a_file(head):
             self._critical(
                 Code.RAW_LOOKS_FORMATTED,
                 f"{detail} Its content names a further file, which a tool that guesses would open:"
@@ -194,29 +242,25 @@ class _Reader:
         else:
             self.findings.append(warning(Code.RAW_LOOKS_FORMATTED, self.path, detail))
 
-    def _names_a_file(self) -> bool:
+    def _names_a_file(self, head: bytes) -> bool:
         try:
-            header = parse_header(self.fd, self.path)
+            header = parse_header(head, self.path, self.fd)
         except ReadError:
             return False
         return header.backing_file is not None or header.has_data_file
 
-    def _judge_leaf(self, seen: str | None) -> None:
-        if seen is None and self.status.st_size > formats.ISO_OFFSET:
-            mark = os.pread(self.fd, len(formats.ISO_MARK), formats.ISO_OFFSET)
-            seen = "an ISO image" if mark == formats.ISO_MARK else None
-        if seen is not None:
-            self._critical(
-                Code.NOT_A_CHAIN_FORMAT,
-                f"The content is {seen}. Chains are made of raw and qcow2 only: it is listed, but"
-                " nothing is done with it.",
-            )
-        elif self.path.endswith(".qcow2"):
-            self._critical(
-                Code.HEADER_INVALID,
-                "It is named .qcow2, but its content is not: the start of the file is damaged, or"
-                " the name is wrong. Restore or rename it.",
-            )
+    def _iso(self) -> str | None:
+        if self.status.st_size <= formats.ISO_OFFSET:
+            return None
+        mark = os.pread(self.fd, len(formats.ISO_MARK), formats.ISO_OFFSET)
+        return "iso" if mark == formats.ISO_MARK else None
+
+    def _not_a_chain_format(self, seen: str) -> None:
+        self._critical(
+            Code.NOT_A_CHAIN_FORMAT,
+            f"The content is {formats.described(seen)}. Chains are made of raw and qcow2 only: it is"
+            " listed and left alone. To work with it, convert a copy to qcow2.",
+        )
 
     def _data_file_finding(self, header: Header) -> Finding:
         name = header.data_file
@@ -230,11 +274,11 @@ class _Reader:
         if not has_protocol(name):
             target = self._beside(name)
             if isinstance(target, str):
-                return critical(
+                return warning(
                     Code.DATA_FILE,
                     self.path,
-                    f"Its data lives in another file, “{shown}”. Strata does not merge such"
-                    " layers yet.",
+                    f"Its data lives in another file, “{shown}”. Strata reads the layer's tables,"
+                    " but starts no tool on a chain that holds it.",
                 )
             if target.code is Code.BACKING_MISSING:
                 detail = f"Its data lives in “{shown}”, which does not exist: put the file back."
@@ -249,8 +293,8 @@ class _Reader:
     def _beside(self, name: str) -> str | Finding:
         """Find what a name in this layer's header stands for.
 
-        (qemu-img looks for a relative data file in its own current directory; Strata refuses data
-        files either way, and only says where one would be expected.)
+        (qemu-img looks for a relative data file in its own current directory, QEMU's management
+        tools beside the layer. Strata opens neither, and only says where one would be expected.)
         """
         return backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
 
@@ -258,24 +302,17 @@ class _Reader:
         self.findings.append(critical(code, self.path, detail))
 
     def _layer(
-        self, name: str, size: int, header: Header | None, backing_path: str | None = None
-    ) -> Layer:
+        self, name: str, size: int, header: Header | None, backing_path: str | None = None,
+        tables: Tables | None = None,
+    ) -> Layer:  # fmt: skip
         status = self.status
         return Layer(
-            path=self.path,
-            format=name,
-            virtual_size=size,
-            file_size=status.st_size,
-            on_disk=status.st_blocks * 512,
-            mtime=status.st_mtime,
-            cluster_size=header.cluster_size if header else None,
-            backing_file=header.backing_file if header else None,
-            backing_format=header.backing_format if header else None,
-            backing_path=backing_path,
-            fingerprint=Fingerprint.of(status),
-            header=header,
-            findings=tuple(self.findings),
-        )
+            self.path, name, size, status.st_size, status.st_blocks * 512, status.st_mtime,
+            header.cluster_size if header else None,
+            header.backing_file if header else None,
+            header.backing_format if header else None,
+            backing_path, Fingerprint.of(status), header, tuple(self.findings), tables,
+        )  # fmt: skip
 
 
 def _unreadable(path: str, hint: str | None, finding: Finding) -> Layer:

@@ -13,6 +13,10 @@ from chains.core.reads import merge_bytes
 from chains.core.units import binary
 
 CONVERT = "convert"
+# Features of a volume that keep every tool off each chain that holds it: nobody but the layer itself
+# says where its data lives, or Strata has no key to it.
+DATA_FILE = "an external data file"
+ENCRYPTION = "encryption"
 MIB = 1024**2
 _MERGED = re.compile(r"-merged-[0-9]+$")
 # The longest name a Linux file system takes, in bytes, less room for our own suffix.
@@ -219,6 +223,7 @@ def _refusals(situation: Situation, plan: Plan, layers: Sequence[PlanVolume]) ->
         )
     found += _unsafe(situation, plan)
     found += _siblings(situation, plan)
+    found += _closed(situation, plan)
     found += _features(layers)
     if plan.bytes_to_copy is None:
         found.append(
@@ -263,13 +268,30 @@ def concerned(situation: Situation, plan: Plan) -> list[str]:
     return found
 
 
-def _unsafe(situation: Situation, plan: Plan) -> list[Refusal]:
+def _opened(situation: Situation, plan: Plan) -> list[str]:
+    """Every volume that a tool would open: those concerned, and all that they read through."""
     chain, path = concerned(situation, plan), plan.below
     while path is not None and path in situation.volumes and path not in chain:
         chain.append(path)
         path = situation.volumes[path].backing_path
-    bad = [place for place in chain if place in situation.critical]
+    return chain
+
+
+def _unsafe(situation: Situation, plan: Plan) -> list[Refusal]:
+    bad = [place for place in _opened(situation, plan) if place in situation.critical]
     return [Refusal("unsafe", f"{display(place)}: {situation.critical[place]}") for place in bad]
+
+
+def _closed(situation: Situation, plan: Plan) -> list[Refusal]:
+    return [
+        Refusal(
+            "feature",
+            f"{display(place)} carries {feature}: no tool is started on a chain that holds it.",
+        )
+        for place in _opened(situation, plan)
+        for feature in (DATA_FILE, ENCRYPTION)
+        if feature in situation.volumes[place].features
+    ]
 
 
 def _siblings(situation: Situation, plan: Plan) -> list[Refusal]:
@@ -297,4 +319,5 @@ def _features(layers: Sequence[PlanVolume]) -> list[Refusal]:
         )
         for layer in layers
         for feature in layer.features
+        if feature not in (DATA_FILE, ENCRYPTION)
     ]

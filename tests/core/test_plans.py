@@ -1,6 +1,7 @@
 """Plans are pure: what they say of any forest, without an image."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chains.core.extents import ExtentMap
-from chains.core.plans import Plan, PlanError, PlanVolume, Situation, layers_between, plan_convert
+from chains.core.plans import (
+    DATA_FILE,
+    ENCRYPTION,
+    Plan,
+    PlanError,
+    PlanVolume,
+    Situation,
+    layers_between,
+    plan_convert,
+)
 
 MIB = 1024**2
 SIZE = 64 * MIB
@@ -85,6 +95,39 @@ def test_a_long_name_stays_within_the_file_system_s_limit() -> None:
 def test_refusals(situation: Situation, code: str) -> None:
     plan = plan_convert(situation, "a", "b", [extents((4, 8)), extents((0, 8))])
     assert codes(plan) == {code}
+
+
+@pytest.mark.parametrize("feature", [DATA_FILE, ENCRYPTION])
+@pytest.mark.parametrize("where", ["a", "b", "c", "d", "e", "f"])
+def test_no_tool_is_started_on_a_chain_that_is_closed_to_it(feature: str, where: str) -> None:
+    """Below base, in the merge, above top, at the leaf: each would be opened by some step of it."""
+    situation = carrying(line("a", "b", "c", "d", "e", "f"), where, feature)
+    plan = plan_convert(situation, "c", "d", [extents(), extents()])
+    assert [(refusal.code, refusal.text) for refusal in plan.refusals] == [
+        ("feature", f"{where} carries {feature}: no tool is started on a chain that holds it.")
+    ]
+
+
+def test_what_only_shares_the_root_is_not_opened() -> None:
+    situation = line("a", "b", "c", "d")
+    sibling = PlanVolume("x", "qcow2", SIZE, 0, 65536, "a", (DATA_FILE,))
+    situation = Situation({**situation.volumes, "x": sibling}, {}, 2**40)
+    assert not plan_convert(situation, "b", "c", [extents(), extents()]).refusals
+
+
+@pytest.mark.parametrize(("where", "refused"), [("a", 0), ("b", 1), ("c", 1), ("d", 0)])
+def test_what_a_new_volume_would_lose(where: str, refused: int) -> None:
+    """Snapshots and bitmaps of layers that are neither written nor removed stay where they are."""
+    for feature in ("2 internal snapshot(s)", "1 persistent bitmap(s)"):
+        situation = carrying(line("a", "b", "c", "d"), where, feature)
+        plan = plan_convert(situation, "b", "c", [extents(), extents()])
+        assert [feature in refusal.text for refusal in plan.refusals] == [True] * refused
+
+
+def carrying(situation: Situation, where: str, feature: str) -> Situation:
+    """The same domain, with a feature on one of its volumes."""
+    marked = replace(situation.volumes[where], features=(feature,))
+    return replace(situation, volumes={**situation.volumes, where: marked})
 
 
 def test_without_maps_it_is_not_carried_out() -> None:
