@@ -1,8 +1,10 @@
 """Reading what every layer of a chain holds, from storage, once its headers have been judged."""
 
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 from chains.core import qcow2, raw
 from chains.core.errors import FragmentedError, ReadError
@@ -17,16 +19,24 @@ from chains.core.paths import locate
 THREADS = 2
 STEPS_A_LAYER = 1000
 REPORT_SECONDS = 0.2
+TRIES, RETRY_SECONDS = 3, 0.05
 Report = Callable[[int, int], None]
+Tick = Callable[[float], None]
 
 
 def read_chain_maps(
-    chain: Chain, known: Mapping[str, ExtentMap] | None = None, report: Report | None = None
+    chain: Chain,
+    known: Mapping[str, ExtentMap] | None = None,
+    report: Report | None = None,
+    *,
+    written: str | None = None,
 ) -> list[ExtentMap]:
     """Read what each layer of a safe chain holds, active layer first.
 
     `known` are maps by path that need no reading: the caller has seen that their files are the ones
     they came from. `report(done, total)` is called a few times a second, in the caller's thread.
+    `written` is the path of a layer that a guest writes meanwhile: its map is then one that the
+    layer had at some moment, less what QEMU has not stored yet.
 
     Raises ReadError: the chain's first critical finding when it has one, `changed-while-read` when
     a file is not the one that `chain` was read from or changes meanwhile, or what the tables say.
@@ -37,20 +47,23 @@ def read_chain_maps(
             raise ReadError(finding)
     maps = dict(known or {})
     missing = [layer for layer in chain.layers if layer.path not in maps]
-    maps |= _read_all(chain.root, missing, report)
+    maps |= _read_all(chain.root, missing, report, written)
     if sum(len(found.starts) for found in maps.values()) > MAX_RUNS:
         raise FragmentedError(MAX_RUNS)
     return [maps[layer.path] for layer in chain.layers]
 
 
-def _read_all(root: str, layers: list[Layer], report: Report | None) -> dict[str, ExtentMap]:
+def _read_all(
+    root: str, layers: list[Layer], report: Report | None, written: str | None
+) -> dict[str, ExtentMap]:
     done = [0] * len(layers)
 
     def read(number: int) -> ExtentMap:
         def tick(part: float) -> None:
             done[number] = int(part * STEPS_A_LAYER)
 
-        return _read_map(root, layers[number], tick)
+        read_one = _read_written if layers[number].path == written else _read_still
+        return read_one(root, layers[number], tick)
 
     if len(layers) == 1 and report is None:
         return {layers[0].path: read(0)}
@@ -72,7 +85,58 @@ def _await(futures: list[Future[ExtentMap]], tell: Callable[[], object]) -> None
         tell()
 
 
-def _read_map(root: str, layer: Layer, tick: Callable[[float], None]) -> ExtentMap:
+def _read_still(root: str, layer: Layer, tick: Tick) -> ExtentMap:
+    """Read a layer that nobody writes: before and after, it is the file that was judged."""
+    with _opened(root, layer) as fd:
+        if not same_file(fd, layer):
+            raise _changed(layer)
+        try:
+            found = _read(fd, layer, tick)
+        except ReadError as error:
+            # Tables that change under the reader look damaged: the change is the truth.
+            if not same_file(fd, layer):
+                raise _changed(layer) from error
+            raise
+        if not same_file(fd, layer):
+            raise _changed(layer)
+        return found
+
+
+def _read_written(root: str, layer: Layer, tick: Tick) -> ExtentMap:
+    """Read a layer that a guest writes: its tables must be where its header had them, no more.
+
+    A table that is met half-way through an update looks damaged once, not three times.
+    """
+    tries = 0
+    while True:
+        tries += 1
+        with _opened(root, layer) as fd:
+            status = os.fstat(fd)
+            judged = layer.fingerprint
+            if (status.st_dev, status.st_ino) != (judged.device, judged.inode):
+                raise _changed(layer)
+            try:
+                if layer.header is not None and qcow2.parse_header(fd) != layer.header:
+                    raise _changed(layer)
+                return _read(fd, layer, tick)
+            except ReadError:
+                if tries == TRIES:
+                    raise
+        time.sleep(RETRY_SECONDS)
+
+
+def _read(fd: int, layer: Layer, tick: Tick) -> ExtentMap:
+    found = (
+        qcow2.read_extents(fd, layer.header, layer.path, tick)
+        if layer.header
+        else raw.read_extents(fd, layer.path)
+    )
+    tick(1.0)
+    return found
+
+
+@contextmanager
+def _opened(root: str, layer: Layer) -> Iterator[int]:
     try:
         place = locate(root, layer.path)
     except (OSError, ValueError) as error:
@@ -81,23 +145,7 @@ def _read_map(root: str, layer: Layer, tick: Callable[[float], None]) -> ExtentM
         raise _changed(layer)
     fd = open_regular(place)
     try:
-        if not same_file(fd, layer):
-            raise _changed(layer)
-        try:
-            found = (
-                qcow2.read_extents(fd, layer.header, layer.path, tick)
-                if layer.header
-                else raw.read_extents(fd, layer.path)
-            )
-        except ReadError as error:
-            # Tables that change under the reader look damaged: the change is the truth.
-            if not same_file(fd, layer):
-                raise _changed(layer) from error
-            raise
-        if not same_file(fd, layer):
-            raise _changed(layer)
-        tick(1.0)
-        return found
+        yield fd
     finally:
         os.close(fd)
 
