@@ -50,6 +50,7 @@ class VolumeSerializer(serializers.ModelSerializer[Volume]):
         fields = [
             "id", "domain", "path", "format", "virtual_size", "file_size", "on_disk",
             "cluster_size", "backing_file", "backing_format", "backing", "in_use", "modified",
+            "header",
         ]  # fmt: skip
 
 
@@ -108,6 +109,20 @@ class LiveSerializer(serializers.Serializer[Any]):
 
     type = serializers.CharField()
     seq = serializers.IntegerField()
+
+
+class ReadsSerializer(serializers.Serializer[Any]):
+    """Figures of a disk's reads; docs/wire-formats.md describes them."""
+
+    fresh = serializers.BooleanField()
+    live = serializers.BooleanField()
+    read_at = serializers.DateTimeField()
+    mean_hops = serializers.FloatField()
+    max_hops = serializers.IntegerField()
+    unanswered = serializers.IntegerField()
+    qemu_l2_cache = serializers.IntegerField()
+    layers = serializers.ListField(child=serializers.DictField())
+    merges = serializers.ListField(child=serializers.DictField())
 
 
 class RefusalSerializer(serializers.Serializer[Any]):

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from django.db import transaction
 
 from chains.core.errors import StrataError
+from chains.core.facts import stored_facts
 from chains.core.forest import Forest, hints, link, outdated
-from chains.core.layer import Layer, read_layer
+from chains.core.layer import Layer, read_layer, real_root
 from chains.core.names import display
+from chains.core.plans import DATA_FILE, ENCRYPTION
 from chains.models import BlockMap, Disk, Finding, StorageDomain, Volume
 from chains.storage import directory
 from chains.storage.locks import in_use
@@ -18,7 +20,8 @@ Report = Callable[[int, int], None]
 _RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
 _FACTS = (
     "path_text", "format", "virtual_size", "file_size", "on_disk", "cluster_size", "backing_file",
-    "backing_format", "backing_path", "features", "fingerprint", "modified", "in_use",
+    "backing_format", "backing_path", "features", "header", "fingerprint", "modified",
+    "in_use",
 )  # fmt: skip
 _SUMMARY = (
     "active_id", "name", "layers", "virtual_size", "on_disk", "oldest_snapshot", "findings", "severity",
@@ -38,14 +41,15 @@ def read_forest(root: str, report: Report | None = None) -> Forest:
             f"{display(root)} can not be read ({error.strerror}): mount it, or correct the path"
         ) from error
     layers: dict[str, Layer] = {}
+    real = real_root(root)
     for number, path in enumerate(paths):
-        layers[path] = read_layer(root, path)
+        layers[path] = read_layer(real, path, tables=True)
         if report is not None:
             report(number + 1, len(paths))
     recorded = hints(layers)
     while stale := outdated(layers):
         for path, image_format in stale.items():
-            layers[path] = read_layer(root, path, image_format)
+            layers[path] = read_layer(real, path, image_format, tables=True)
     kept = {path: layer for path, layer in layers.items() if _is_volume(layer, recorded)}
     return link(kept, root)
 
@@ -68,9 +72,9 @@ def features(layer: Layer) -> list[str]:
     if header.bitmaps:
         found.append(f"{header.bitmaps} persistent bitmap(s)")
     if header.has_data_file:
-        found.append("an external data file")
+        found.append(DATA_FILE)
     if header.encryption:
-        found.append("encryption")
+        found.append(ENCRYPTION)
     return found
 
 
@@ -116,6 +120,7 @@ def facts_of(root: str, layer: Layer) -> dict[str, object]:
         "backing_format": None if layer.backing_format is None else display(layer.backing_format),
         "backing_path": layer.backing_path,
         "features": features(layer),
+        "header": stored_facts(layer),
         "fingerprint": layer.fingerprint.to_text(),
         "modified": datetime.fromtimestamp(layer.mtime, UTC),
         "in_use": _in_use(root, layer.path),

@@ -51,6 +51,9 @@ class Volume(models.Model):
     )
     backing_path = FileNameField(null=True, help_text="where it leads, relative to the root")
     features = models.JSONField(default=list, help_text="what a new volume would not carry")
+    header = models.JSONField(
+        null=True, help_text="core.facts.stored_facts; null when there is none"
+    )
     fingerprint = models.TextField()
     modified = models.DateTimeField()
     in_use = models.BooleanField(
@@ -109,6 +112,10 @@ class VolumeMap(models.Model):
     volume = models.OneToOneField(Volume, on_delete=models.CASCADE, related_name="map")
     fingerprint = models.TextField()
     data = models.BinaryField(help_text="core.extents.ExtentMap.to_bytes")
+    unreachable = models.BigIntegerField(
+        null=True, help_text="bytes of data that no leaf above reads; null while that is not known"
+    )
+    leaves = models.IntegerField(null=True, help_text="how many leaves were asked for that")
 
     def __str__(self) -> str:
         return f"extents of {self.volume_id}"
@@ -120,7 +127,9 @@ class BlockMap(models.Model):
     disk = models.OneToOneField(Disk, on_delete=models.CASCADE, related_name="block_map")
     fingerprint = models.TextField(help_text="of every layer that it came from, top first")
     data = models.BinaryField(null=True, help_text="core.reads.ReadMap.to_bytes")
+    copies = models.BinaryField(null=True, help_text="core.copies.CopyTable.to_bytes")
     figures = models.JSONField(default=dict)
+    live = models.BooleanField(default=False, help_text="a guest wrote the active layer meanwhile")
     error = models.TextField(blank=True)
     read_at = models.DateTimeField(auto_now=True)
 

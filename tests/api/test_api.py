@@ -137,6 +137,13 @@ def test_a_merge_that_makes_no_sense_is_refused(domain, api, tmp_path):
     assert Merge.objects.count() == 0
 
 
+def test_a_volume_has_its_header(domain, api):
+    for name, header in (("lesson/base.img", None), ("lesson/snap1.img", 3)):
+        pk = samples.volume_of(domain, name).pk
+        found = api("get", f"volumes/{pk}/", role="auditor")[1]["header"]
+        assert (found and found["version"]) == header
+
+
 def test_lists_have_pages_and_filters(domain, api, tmp_path):
     other = inventory.add_domain("other", str(tmp_path), "directory", "here")
     status, answer = api("get", "volumes/?limit=2&offset=1")

@@ -2,9 +2,11 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
+from chains.core.facts import KEYS
 from chains.core.names import display, portable
 from tests import images
 from tests.commands.conftest import manage, script
@@ -32,6 +34,90 @@ def test_show_chain(root):
     assert [row["on_disk"] for row in facts["layers"]] == [row["actual-size"] for row in said]
     assert [row["backing_file"] for row in facts["layers"]] == ["snap1.img", "base.img", None]
     assert facts["findings"] == []
+
+
+def full_header(root):
+    """A chain whose active layer's header has a bit of everything."""
+    images.raw(root / "base.img", images.MIB)
+    leaf = images.overlay(root / "leaf.qcow2", "base.img", "raw")
+    images.qemu_img("amend", "-f", "qcow2", "-o", "lazy_refcounts=on", leaf)
+    images.qemu_img("bitmap", "--add", leaf, "плюс")
+    for name in ("one", "two", "three"):
+        images.qemu_img("snapshot", "-c", name, leaf)
+    return leaf
+
+
+def test_show_chain_tells_what_the_header_says(root):
+    leaf = full_header(root)
+    shown = manage("show_chain", leaf)
+    assert (shown.code, shown.err) == (0, [])
+    top, below = shown.out.splitlines()
+    assert "on disk, 3 internal snapshots, 1 bitmap, lazy refcounts ← base.img" in top
+    assert "snapshot" not in below
+    done = manage("show_chain", leaf, "--json")
+    assert done.code == 0
+    first, last = json.loads(done.out)["layers"]
+    assert {key for key in first if first[key] is None} == {"encryption", "data_file"}
+    header = set(first) - {key for key in last if last[key] is not None}
+    assert header - {"cluster_size", "backing_file", "backing_format", "backing_path"} == set(KEYS)
+    said = json.loads(images.qemu_img("info", "--output=json", leaf))
+    own = said["format-specific"]["data"]
+    assert [s["name"] for s in first["snapshots"]] == [s["name"] for s in said["snapshots"]]
+    assert [b["name"] for b in first["bitmaps"]] == [b["name"] for b in own["bitmaps"]]
+    assert first["refcount_bits"] == own["refcount-bits"]
+    assert first["lazy_refcounts"] is own["lazy-refcounts"] is True
+    assert first["features"]["compatible"] == ["lazy refcounts"]
+    assert first["version"] == 3
+
+
+@pytest.mark.parametrize("raw", [[], ["data_file_raw=on"]])
+def test_a_data_file_is_shown_and_mapped(raw, root):
+    leaf = root / "leaf.qcow2"
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", ",".join(["data_file=d.raw", *raw])]
+    subprocess.run([*argv, leaf.name, "4M"], cwd=root, check=True)
+    write = ["qemu-io", "-f", "qcow2", "-c", "write 1M 64k", leaf.name]
+    subprocess.run(write, cwd=root, check=True, capture_output=True)
+    shown = manage("show_chain", leaf)
+    assert shown.code == 0
+    assert "external data file “d.raw”" in shown.out
+    assert ("”, raw" in shown.out) == bool(raw)
+    assert "warning: data-file" in shown.out
+    mapped = manage("map_blocks", leaf, "--json")
+    assert mapped.code == 0
+    argv = ["qemu-img", "map", "--output=json", leaf.name]
+    theirs = subprocess.run(argv, cwd=root, check=True, capture_output=True)
+    assert joined(json.loads(mapped.out)) == joined(json.loads(theirs.stdout))
+    (root / "d.raw").unlink()
+    os.mkfifo(root / "d.raw")
+    for command in ("show_chain", "map_blocks"):
+        done = manage(command, leaf)
+        assert done.code == 1
+        assert "data-file-outside" in done.out + "".join(done.err)
+
+
+def test_an_encrypted_layer_is_shown_and_mapped(root):
+    top = images.locked(root / "top.qcow2", "2M")
+    shown = manage("show_chain", top)
+    assert shown.code == 0
+    assert "encrypted (luks)" in shown.out
+    mapped = manage("map_blocks", top, "--json")
+    assert json.loads(mapped.out) == [
+        {"start": 0, "length": 2 * images.MIB, "depth": 0, "present": False, "zero": True,
+         "data": False}
+    ]  # fmt: skip
+
+
+def test_a_table_that_lies_makes_the_chain_unsafe(root):
+    leaf = full_header(root)
+    with leaf.open("r+b") as file:
+        file.seek(60)
+        file.write(b"\xff" * 4)
+    shown = manage("show_chain", leaf, "--json")
+    assert shown.code == 1
+    facts = json.loads(shown.out)
+    assert [finding["code"] for finding in facts["findings"]] == ["tables-invalid"]
+    assert facts["layers"][0]["snapshot_count"] == 2**32 - 1
+    assert facts["layers"][0]["snapshots"] == []
 
 
 @pytest.mark.parametrize(

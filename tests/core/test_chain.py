@@ -13,6 +13,7 @@ from chains.core.findings import Code, Finding, Severity
 from chains.core.qcow2 import parse_header
 from chains.core.reads import entries, read_chain_maps, resolve
 from tests.core.images import GIB, KIB, MIB, normal, patch, qcow2, qemu_map, raw, tool, write
+from tests.images import locked
 
 
 def codes(folder: Path, name: str) -> dict[str, str]:
@@ -222,12 +223,14 @@ def test_foreign_formats(tmp_path: Path, content: bytes) -> None:
     ("name", "options"),
     [("vmdk", ""), ("vmdk", "subformat=monolithicFlat"), ("vmdk", "subformat=streamOptimized"),
      ("vdi", ""), ("vhdx", ""), ("vpc", ""), ("qed", ""), ("qcow", ""), ("parallels", ""),
-     ("luks", "key-secret=key,iter-time=10")],
+     ("luks", "")],
 )  # fmt: skip
 def test_formats_made_by_qemu_img(tmp_path: Path, name: str, options: str) -> None:
     more = ["-o", options] if options else []
-    tool("qemu-img", "create", "-q", "-f", name, "--object", "secret,id=key,data=words", *more,
-         "disk.img", "4M", cwd=tmp_path)  # fmt: skip
+    if name == "luks":
+        locked(tmp_path / "disk.img", "4M", image_format="luks")
+    else:
+        tool("qemu-img", "create", "-q", "-f", name, *more, "disk.img", "4M", cwd=tmp_path)
 
     def details(recorded: str | None) -> dict[str, str]:
         overlay(tmp_path, "disk.img", recorded.encode() if recorded else None)

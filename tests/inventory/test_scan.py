@@ -113,6 +113,41 @@ def test_a_backing_file_that_is_gone_and_comes_back(root, domain, scan):
     assert (row.severity, row.layers, codes(domain)) == ("", 3, set())
 
 
+def test_what_the_header_says_is_kept(root, domain, scan):
+    leaf = images.qcow2(root / "leaf.qcow2", MIB)
+    images.raw(root / "base.img", MIB)
+    images.qemu_img("bitmap", "--add", leaf, "b")
+    for name in ("x" * 12, "two"):
+        images.qemu_img("snapshot", "-c", name, leaf)
+    hostile = b"a\xff\n\x1b<b>\0z"
+    content = leaf.read_bytes()
+    leaf.write_bytes(content.replace(b"x" * 12, hostile.ljust(12, b"\0"), 1))
+    scan()
+    header = Volume.objects.get(path="leaf.qcow2").header
+    assert header["version"] == 3
+    assert [s["name"] for s in header["snapshots"]] == ["a\\xff\\n\\x1b<b>", "two"]
+    assert [(b["name"], b["enabled"]) for b in header["bitmaps"]] == [("b", True)]
+    assert Volume.objects.get(path="base.img").header is None
+    before = versions()
+    scan()
+    assert versions() == before
+    images.qemu_img("snapshot", "-d", "two", leaf)
+    scan()
+    assert Volume.objects.get(path="leaf.qcow2").header["snapshot_count"] == 1
+
+
+def test_a_table_that_lies_is_found_by_a_scan(root, domain, scan):
+    leaf = images.qcow2(root / "leaf.qcow2", MIB)
+    images.qemu_img("snapshot", "-c", "one", leaf)
+    at = int.from_bytes(leaf.read_bytes()[64:72], "big")
+    with leaf.open("r+b") as file:
+        file.seek(at + 36)
+        file.write(b"\xff" * 4)  # the length of its extra data
+    scan()
+    assert codes(domain) == {("leaf.qcow2", "tables-invalid")}
+    assert disk(domain, "leaf.qcow2").severity == "critical"
+
+
 def test_a_new_snapshot_keeps_the_disk(root, domain, scan):
     images.lesson(root)
     scan()

@@ -99,6 +99,48 @@ def test_internal_snapshots_are_not_lost(domain: StorageDomain, asked: Ask) -> N
         asked("base.img", "snap1.img")
 
 
+@pytest.mark.parametrize("place", ["below", "base", "top", "leaf"])
+@pytest.mark.parametrize("kind", ["data", "luks"])
+def test_a_chain_that_no_tool_may_open(
+    place: str, kind: str, domain: StorageDomain, asked: Ask
+) -> None:
+    """Neither qemu-img's current directory nor a key that nobody has may decide what a merge reads."""
+    root = Path(domain.path)
+    chain = ["below", "base", "top", "leaf"]
+    for number, name in enumerate(chain):
+        over = ["-u", "-b", chain[number - 1], "-F", "qcow2"] if number else []
+        if (name, kind) == (place, "luks"):
+            images.locked(root / name, *over, "4M")
+            continue
+        more = ["-o", "data_file=x.data"] if name == place else []
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", *more, *over, name, "4M"]
+        subprocess.run(argv, cwd=root, check=True)
+    before = listing(root)
+    words = "an external data file" if kind == "data" else "encryption"
+    with pytest.raises(
+        services.RefusedError, match=f"^{place} carries {words}: no tool is started [^.]*\\.$"
+    ):
+        asked("base", "top")
+    assert Merge.objects.count() == 0
+    assert listing(root) == before
+
+
+def test_a_data_file_that_came_between_plan_and_start(domain: StorageDomain, asked: Ask) -> None:
+    root = Path(domain.path)
+    _, _, snap2 = images.lesson(root)
+    merge = asked("base.img", "snap1.img")
+    argv = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-o", "data_file=x.data",
+            "-b", "snap1.img", "-F", "qcow2", snap2.name, "64M"]  # fmt: skip
+    subprocess.run(argv, cwd=root, check=True)
+    before = listing(root)
+    asyncio.run(runner.run(merge.pk))
+    merge.refresh_from_db()
+    assert merge.state == "failed"
+    assert "snap2.img carries an external data file" in merge.message
+    assert not any(step.command for step in merge.steps.all())
+    assert listing(root) == before
+
+
 def test_base_above_top(domain: StorageDomain, asked: Ask) -> None:
     images.lesson(Path(domain.path))
     with pytest.raises(PlanError, match="base first"):

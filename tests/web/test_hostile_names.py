@@ -56,6 +56,31 @@ def test_the_page_of_each_volume(domain, browser):
         assert display(name) in page.text, name
 
 
+def test_the_header_on_the_page_of_a_volume(domain, browser):
+    volume = samples.volume_of(domain, HOSTILE[1])
+    names = ["<b>x</b>", "{{ 7*7 }}", "a\\xff\u202e", '"><img src=x onerror=alert(1)>']
+    header = volume.header | {
+        "data_file": names[0], "data_file_raw": True, "encryption": "luks", "dirty": True,
+        "features": {"incompatible": names, "compatible": [], "autoclear": names},
+        "snapshot_count": 400, "bitmap_count": 1,
+        "snapshots": [
+            {"id": name, "name": name, "date": "2024-02-03T04:05:06Z", "vm_state_size": 2**64 - 1,
+             "disk_size": 2**64 - 1} for name in names
+        ],
+        "bitmaps": [{"name": names[3], "granularity": 65536, "enabled": False, "in_use": True}],
+    }  # fmt: skip
+    samples.Volume.objects.filter(pk=volume.pk).update(header=header)
+    client = browser("auditor")
+    page = clean(client.get(f"/volumes/{volume.pk}/"))
+    for name in names:
+        assert display(name) in page.text
+    for words in ("400", "luks", "reads as a raw image", "not closed in order", "16 bits"):
+        assert words in page.text
+    assert client.get(f"/api/v1/volumes/{volume.pk}/").json()["header"] == header
+    samples.Volume.objects.filter(pk=volume.pk).update(header=None)
+    assert "Reference counts" not in clean(client.get(f"/volumes/{volume.pk}/")).text
+
+
 def test_the_pages_of_a_merge(domain, browser):
     client = browser("operator")
     disk = samples.disk_of(domain, HOSTILE[-1])

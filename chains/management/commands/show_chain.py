@@ -4,6 +4,9 @@ import json
 from typing import Any
 
 from chains.core.chain import read_chain
+from chains.core.facts import header_facts, notable
+from chains.core.layer import Layer
+from chains.core.links import Chain
 from chains.core.names import display, portable
 from chains.core.units import binary
 from chains.management.commands._chain import ChainCommand, located, root_hint
@@ -19,18 +22,12 @@ class Command(ChainCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print it."""
         root, path = located(options["path"], options["root"])
-        chain = read_chain(root, path)
+        chain = read_chain(root, path, tables=True)
         if options["json"]:
             self.stdout.write(json.dumps(self._facts(chain), indent=2))
         else:
             for layer in chain.layers:
-                backing = (
-                    f" ← {display(layer.backing_file)}" if layer.backing_file is not None else ""
-                )
-                self.stdout.write(
-                    f"{display(layer.path)}  {layer.format or '?'}  {binary(layer.virtual_size)} virtual, "
-                    f"{binary(layer.on_disk)} on disk{backing}"
-                )
+                self.stdout.write(_line(layer))
             for finding in chain.findings:
                 self.stdout.write(
                     f"{finding.severity.value}: {finding.code.value}: {display(finding.path)}: {display(finding.detail)}"
@@ -41,7 +38,7 @@ class Command(ChainCommand):
             raise SystemExit(1)
 
     @staticmethod
-    def _facts(chain: Any) -> dict[str, Any]:
+    def _facts(chain: Chain) -> dict[str, Any]:
         return {
             "layers": [
                 {
@@ -50,7 +47,7 @@ class Command(ChainCommand):
                     "on_disk": layer.on_disk, "cluster_size": layer.cluster_size,
                     "backing_file": _portable(layer.backing_file),
                     "backing_format": _portable(layer.backing_format),
-                    "backing_path": _portable(layer.backing_path),
+                    "backing_path": _portable(layer.backing_path), **header_facts(layer),
                 }
                 for layer in chain.layers
             ],
@@ -62,6 +59,16 @@ class Command(ChainCommand):
                 for finding in chain.findings
             ],
         }  # fmt: skip
+
+
+def _line(layer: Layer) -> str:
+    facts = [
+        f"{display(layer.path)}  {layer.format}  {binary(layer.virtual_size)} virtual",
+        f"{binary(layer.on_disk)} on disk",
+        *(notable(layer.header) if layer.header else ()),
+    ]
+    backing = f" ← {display(layer.backing_file)}" if layer.backing_file is not None else ""
+    return ", ".join(facts) + backing
 
 
 def _portable(name: str | None) -> str | None:
