@@ -12,6 +12,7 @@ _ROUTES = {
     "domains/<int:pk>/scan/": (views.DomainScan, "api-domain-scan"),
     "disks/": (views.Disks, "api-disks"),
     "disks/<int:pk>/": (views.DiskDetail, "api-disk"),
+    "disks/<int:pk>/reads/": (views.DiskReads, "api-disk-reads"),
     "volumes/": (views.Volumes, "api-volumes"),
     "volumes/<int:pk>/": (views.VolumeDetail, "api-volume"),
     "findings/": (views.Findings, "api-findings"),

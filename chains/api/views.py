@@ -16,7 +16,7 @@ from chains.api import serializers as shapes
 from chains.api.parsers import BoundedJSONParser
 from chains.api.permissions import ByRole
 from chains.core.plans import PlanError
-from chains.inventory import selectors, services
+from chains.inventory import blockmaps, selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
 from chains.models import Disk, Finding, Merge, StorageDomain, User, Volume
@@ -106,6 +106,21 @@ class DiskDetail(generics.RetrieveAPIView[Disk]):
         disk = super().get_object()
         disk.chain = selectors.chain_of(disk.active)  # type: ignore[attr-defined]  # for the serializer
         return disk
+
+
+class DiskReads(APIView):
+    """What each layer of a disk is worth, and what each merge would copy: from the stored block map."""
+
+    @extend_schema(responses={200: shapes.ReadsSerializer, 409: shapes.RefusalSerializer})
+    def get(self, request: Request, pk: int) -> Response:
+        """The figures; 409 while there are none: a worker is asked to read the disk."""
+        disk = get_object_or_404(Disk.objects.select_related("active", "domain"), pk=pk)
+        found = blockmaps.stored_measures(disk)
+        if found is None or not found["fresh"]:
+            services.request_blocks(disk, person(request))
+        if found is None:
+            return refused(["The block map has not been read yet: a worker reads it now."])
+        return refused([found["error"]]) if found["error"] else Response(found)
 
 
 class Volumes(generics.ListAPIView[Volume]):

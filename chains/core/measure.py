@@ -1,6 +1,6 @@
 """The figures of a chain as scripts, pages and the API show them: one shape, from one place."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from chains.core.reads import ReadFigures
 # l2-cache-size is 32 MiB at most on Linux since QEMU 3.1). A read that finds its table outside of
 # the cache costs one more read of the storage, in each layer that it asks.
 QEMU_L2_CACHE = 32 * 1024**2
+ALL_MERGES_UP_TO = 64
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,18 @@ class MergeCost:
     rebase: int
 
 
-def merge_costs(table: CopyTable) -> Iterator[MergeCost]:
-    """Yield every merge of a chain: all runs of two layers and more, by top and then by base."""
-    for top in range(table.depth_count):
-        for base in range(top + 1, table.depth_count):
+def merge_costs(table: CopyTable, all_up_to: int) -> Iterator[MergeCost]:
+    """Yield the merges of a chain: all runs of two layers and more, by top and then by base.
+
+    Of a chain of more than `all_up_to` layers only those of two neighbours, that of all layers below
+    the active one, and that of the whole chain: a thousand layers have half a million runs.
+    """
+    last = table.depth_count - 1
+    for top in range(last):
+        bases: Iterable[int] = range(top + 1, last + 1)
+        if last >= all_up_to:
+            bases = [top + 1, *([last] if top < 2 and top + 1 < last else [])]
+        for base in bases:
             yield MergeCost(
                 base, top, table.convert(base, top), table.commit(base, top),
                 table.rebase(base, top),
@@ -35,11 +44,15 @@ def merge_costs(table: CopyTable) -> Iterator[MergeCost]:
 
 
 def measured(
-    paths: Sequence[str], figures: ReadFigures | Mapping[str, Any], table: CopyTable
+    paths: Sequence[str],
+    figures: ReadFigures | Mapping[str, Any],
+    table: CopyTable,
+    all_up_to: int = ALL_MERGES_UP_TO,
 ) -> dict[str, Any]:
     """Put the figures of a chain into one JSON object; `paths` run from the active layer down.
 
-    `figures` may be what `dataclasses.asdict` made of them. All sizes are bytes.
+    `figures` may be what `dataclasses.asdict` made of them, `all_up_to` is that of `merge_costs`.
+    All sizes are bytes.
     """
     facts = asdict(figures) if isinstance(figures, ReadFigures) else dict(figures)
     layers = facts.pop("layers")
@@ -49,6 +62,6 @@ def measured(
         "layers": [{"path": path, **layer} for path, layer in zip(paths, layers, strict=True)],
         "merges": [
             {**asdict(cost), "base": paths[cost.base], "top": paths[cost.top]}
-            for cost in merge_costs(table)
+            for cost in merge_costs(table, all_up_to)
         ],
     }

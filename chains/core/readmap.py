@@ -178,21 +178,39 @@ def entries(read_map: ReadMap) -> Iterator[dict[str, int | bool]]:
     Where no layer holds anything `present` is false, and `depth` is that of the last layer looked
     at: the root layer, or the one over the layer that ends before (seen with qemu-img 7.2).
     """
+    for start, length, depth, present, data in _rows(read_map):
+        yield {
+            "start": start,
+            "length": length,
+            "depth": depth,
+            "present": present,
+            "zero": not data,
+            "data": data,
+        }
+
+
+def json_lines(read_map: ReadMap) -> Iterator[str]:
+    """Yield the same as JSON text, one object at a time: a fragmented disk has a million of them."""
+    words = {False: "false", True: "true"}
+    for start, length, depth, present, data in _rows(read_map):
+        yield (
+            f'{{"start": {start}, "length": {length}, "depth": {depth}, '
+            f'"present": {words[present]}, "zero": {words[not data]}, "data": {words[data]}}}'
+        )
+
+
+def _rows(read_map: ReadMap) -> Iterator[tuple[int, int, int, bool, bool]]:
+    """Yield start, length, depth, present, data."""
     columns = (read_map.starts, read_map.lengths, read_map.owners, read_map.kinds)
     bottom = read_map.depth_count - 1
     for start, length, owner, kind in zip(*(c.tolist() for c in columns), strict=True):
-        pieces = [(start, length, bottom if owner == NOBODY else owner)]
-        if owner == NOBODY and kind == Kind.ZERO:
-            pieces = _beyond_ends(read_map.sizes, start, start + length)
-        for first, count, depth in pieces:
-            yield {
-                "start": first,
-                "length": count,
-                "depth": depth,
-                "present": owner != NOBODY,
-                "zero": kind != Kind.DATA,
-                "data": kind == Kind.DATA,
-            }
+        if owner != NOBODY:
+            yield start, length, owner, True, kind == Kind.DATA
+        elif kind == Kind.ZERO:
+            for first, count, depth in _beyond_ends(read_map.sizes, start, start + length):
+                yield first, count, depth, False, False
+        else:
+            yield start, length, bottom, False, False
 
 
 def _beyond_ends(sizes: tuple[int, ...], start: int, end: int) -> list[tuple[int, int, int]]:

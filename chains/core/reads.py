@@ -7,7 +7,7 @@ import numpy as np
 
 from chains.core.extents import ExtentMap, Kind, sums_by
 from chains.core.mapping import read_chain_maps
-from chains.core.readmap import NOBODY, ReadMap, entries, resolve
+from chains.core.readmap import NOBODY, ReadMap, entries, json_lines, resolve
 from chains.core.slices import Slice, slice_view
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Slice",
     "entries",
     "figures",
+    "json_lines",
     "merge_bytes",
     "read_chain_maps",
     "resolve",

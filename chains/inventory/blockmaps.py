@@ -1,30 +1,38 @@
 """Block maps: read by workers, stored with the fingerprints that they came from, thrown away with them."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from django.db import transaction
 
 from chains.core.chain import read_chain
+from chains.core.copies import CopyTable, copy_table
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
 from chains.core.links import Chain
+from chains.core.mapping import Report
+from chains.core.measure import measured
+from chains.core.names import portable
 from chains.core.reads import ReadMap, figures, read_chain_maps, resolve
 from chains.inventory.selectors import chain_of
 from chains.models import BlockMap, Disk, Volume, VolumeMap
+from chains.storage.locks import in_use
 
 
 class UnsafeChainError(StrataError):
     """The chain has a finding that forbids reading it; the text is the finding's."""
 
 
-def read_disk(disk: Disk) -> None:
-    """Read the disk's chain from storage and store its block map.
+def read_disk(disk: Disk, report: Report | None = None) -> None:
+    """Read the disk's chain from storage and store its block map; what has not changed is not read.
 
     What can not be mapped is stored as the reason; raises StrataError with the same text.
     """
     try:
-        _read_disk(disk)
+        _read_disk(disk, report)
     except StrataError as error:
         fingerprint = stored_fingerprint(chain_of(disk.active))
         facts = {"fingerprint": fingerprint, "error": str(error), "data": None}
@@ -32,19 +40,52 @@ def read_disk(disk: Disk) -> None:
         raise
 
 
-def _read_disk(disk: Disk) -> None:
-    chain = read_chain(disk.domain.path, disk.active.path)
-    maps = _maps(disk, chain)
+def _read_disk(disk: Disk, report: Report | None) -> None:
+    chain = safe_chain(disk.domain.path, disk.active.path)
+    fingerprint = "\n".join(layer.fingerprint.to_text() for layer in chain.layers)
+    known = known_maps(disk, chain)
+    still = {"fingerprint": fingerprint, "error": "", "live": False, "copies__isnull": False}
+    row = BlockMap.objects.filter(disk=disk, **still).first()
+    if row is not None and len(known) == len(chain.layers):
+        row.save(update_fields=["read_at"])  # it is true as of now
+        return
+    live = _is_written(chain)
+    written = chain.layers[0].path if live else None
+    maps = read_chain_maps(chain, known, report, written=written)
     resolved = resolve(maps)
     facts = {
-        "fingerprint": "\n".join(layer.fingerprint.to_text() for layer in chain.layers),
+        "fingerprint": fingerprint,
         "data": resolved.to_bytes(),
+        "copies": copy_table(maps).to_bytes(),
         "figures": asdict(figures(maps, resolved)),
         "error": "",
+        "live": live,
+    }
+    fresh = {
+        layer.path: found
+        for layer, found in zip(chain.layers, maps, strict=True)
+        if layer.path not in known
     }
     with transaction.atomic():
-        _store_layers(disk, chain, maps)
+        store_layers(disk.active, chain, fresh)
         BlockMap.objects.update_or_create(disk=disk, defaults=facts)
+
+
+def safe_chain(root: str, path: str) -> Chain:
+    """Read the headers of a chain; raises UnsafeChainError when it is none to be mapped."""
+    chain = read_chain(root, path)
+    bad = [finding for finding in chain.findings if finding.severity == "critical"]
+    if bad:
+        raise UnsafeChainError(bad[0].detail)
+    return chain
+
+
+def _is_written(chain: Chain) -> bool:
+    """Whether another process, most likely a guest's, has the active layer open."""
+    try:
+        return in_use(os.path.join(chain.root, chain.layers[0].path))
+    except OSError:
+        return False
 
 
 def stored_fingerprint(volumes: list[Volume]) -> str:
@@ -52,28 +93,23 @@ def stored_fingerprint(volumes: list[Volume]) -> str:
     return "\n".join(volume.fingerprint for volume in volumes)
 
 
-def _maps(disk: Disk, chain: Chain) -> list[ExtentMap]:
-    """The extents of every layer: the stored ones while their files have not changed."""
-    bad = [finding for finding in chain.findings if finding.severity == "critical"]
-    if bad:
-        raise UnsafeChainError(bad[0].detail)
-    stored = {
-        row.volume.path: row
-        for row in VolumeMap.objects.filter(
-            volume__domain=disk.domain, volume__path__in=[layer.path for layer in chain.layers]
-        ).select_related("volume")
+def known_maps(disk: Disk, chain: Chain) -> dict[str, ExtentMap]:
+    """The stored extents of those layers whose files have not changed since, by path."""
+    prints = {layer.path: layer.fingerprint.to_text() for layer in chain.layers}
+    rows = VolumeMap.objects.filter(
+        volume__domain=disk.domain, volume__path__in=list(prints)
+    ).select_related("volume")
+    return {
+        row.volume.path: ExtentMap.from_bytes(bytes(row.data))
+        for row in rows
+        if row.fingerprint == prints[row.volume.path]
     }
-    if all(
-        layer.path in stored and stored[layer.path].fingerprint == layer.fingerprint.to_text()
-        for layer in chain.layers
-    ):
-        return [ExtentMap.from_bytes(bytes(stored[layer.path].data)) for layer in chain.layers]
-    return read_chain_maps(chain)
 
 
-def _store_layers(disk: Disk, chain: Chain, maps: list[ExtentMap]) -> None:
-    volumes = {volume.path: volume for volume in chain_of(disk.active)}
-    for layer, extents in zip(chain.layers, maps, strict=True):
+def store_layers(active: Volume, chain: Chain, fresh: Mapping[str, ExtentMap]) -> None:
+    """Store what was read of a chain's layers; raises UnsafeChainError when its rows tell another."""
+    volumes = {volume.path: volume for volume in chain_of(active)}
+    for layer in chain.layers:
         volume = volumes.get(layer.path)
         if volume is None or volume.backing_file != layer.backing_file:
             raise UnsafeChainError(
@@ -86,9 +122,9 @@ def _store_layers(disk: Disk, chain: Chain, maps: list[ExtentMap]) -> None:
                 fingerprint=fingerprint, file_size=layer.file_size, on_disk=layer.on_disk,
                 modified=datetime.fromtimestamp(layer.mtime, UTC),
             )  # fmt: skip
-        VolumeMap.objects.update_or_create(
-            volume=volume, defaults={"fingerprint": fingerprint, "data": extents.to_bytes()}
-        )
+        if layer.path in fresh:
+            facts = {"fingerprint": fingerprint, "data": fresh[layer.path].to_bytes()}
+            VolumeMap.objects.update_or_create(volume=volume, defaults=facts)
 
 
 def stored_maps(volumes: list[Volume], *, any_age: bool = False) -> list[ExtentMap] | None:
@@ -107,3 +143,33 @@ def stored_reads(disk: Disk) -> ReadMap | None:
     """The disk's resolved block map as it is stored, of whatever age."""
     row = BlockMap.objects.filter(disk=disk).first()
     return ReadMap.from_bytes(bytes(row.data)) if row is not None and row.data else None
+
+
+def stored_copies(row: BlockMap) -> CopyTable | None:
+    """What each merge of the disk's chain copies, as it is stored, of whatever age."""
+    return CopyTable.from_bytes(bytes(row.copies)) if row.copies else None
+
+
+def stored_measures(disk: Disk) -> dict[str, Any] | None:
+    """The figures of the stored block map, as core.measure shapes them; None when there is none yet.
+
+    `error` says why there are none; `fresh` whether the layers are still as they were at `read_at`.
+    """
+    row = BlockMap.objects.filter(disk=disk).first()
+    if row is None:
+        return None
+    volumes = chain_of(disk.active)
+    facts = {
+        "fresh": row.fingerprint == stored_fingerprint(volumes), "live": row.live,
+        "read_at": row.read_at, "error": row.error,
+    }  # fmt: skip
+    table = stored_copies(row)
+    if row.error or table is None or table.depth_count != len(volumes):
+        return facts if row.error else None
+    found = measured([portable(volume.path) for volume in volumes], row.figures, table)
+    reach = dict(
+        VolumeMap.objects.filter(volume__in=volumes).values_list("volume_id", "unreachable")
+    )
+    for volume, layer in zip(volumes, found["layers"], strict=True):
+        layer["unreachable"] = reach.get(volume.pk)
+    return facts | found

@@ -11,7 +11,7 @@ from django.utils import timezone
 from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.core.progress import Throttle
-from chains.inventory import audit, blockmaps, news
+from chains.inventory import audit, blockmaps, families, news
 from chains.inventory.jobs import SCAN, enqueue
 from chains.inventory.scan import scan_domain
 from chains.models import Disk, Scan, ScanKind, ScanState, StorageDomain, User
@@ -126,7 +126,8 @@ def run_scan(pk: int) -> Scan:
     _step(scan)
     try:
         if scan.disk is not None:
-            blockmaps.read_disk(scan.disk)
+            blockmaps.read_disk(scan.disk, _reporter(scan))
+            families.measure_family(scan.disk)
         else:
             scan_domain(scan.domain, _reporter(scan))
     except StrataError as error:

@@ -8,6 +8,8 @@ from django.http import QueryDict
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from chains.core.copies import CopyTable
+from chains.core.measure import QEMU_L2_CACHE, MergeCost, merge_costs
 from chains.core.names import display
 from chains.core.reads import Slice, slice_view
 from chains.core.units import binary
@@ -15,15 +17,20 @@ from chains.diagrams.palette import colour_class
 from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.types import ReadsPicture, ReadsRow
 from chains.inventory import blockmaps
-from chains.models import BlockMap, Disk, Volume
+from chains.models import BlockMap, Disk, Volume, VolumeMap
 from chains.web.pictures import svg
 
 COLUMNS = 32
+# Of longer chains the page shows the merges of neighbours, and of the whole; the API has all.
+ALL_MERGES_UP_TO = 8
 
 
 @dataclass(frozen=True)
 class LayerFigure:
-    """One layer's part, in bytes; `colour` is the class that the picture paints it with."""
+    """One layer's part, in bytes; `colour` is the class that the picture paints it with.
+
+    `unreachable` is what none of the `leaves` above reads, None while that is not known.
+    """
 
     volume: Volume
     colour: str
@@ -31,6 +38,24 @@ class LayerFigure:
     zeroed: int
     answered: int
     shadowed: int
+    l2_bytes: int
+    unreachable: int | None
+    leaves: int | None
+
+    @property
+    def beyond_cache(self) -> bool:
+        """Whether QEMU's default cache is too small for its L2 tables."""
+        return self.l2_bytes > QEMU_L2_CACHE
+
+
+@dataclass(frozen=True)
+class ShownMerge:
+    """What a merge of base…top would copy, by strategy; bytes."""
+
+    base: Volume
+    top: Volume
+    layers: int
+    cost: MergeCost
 
 
 @dataclass(frozen=True)
@@ -53,6 +78,19 @@ class Reads:
     links: dict[str, str] | None = (
         None  # whole, out, previous, next: addresses, "" where there is none
     )
+    live: bool = False  # a guest wrote the active layer while it was read
+    merges: tuple[ShownMerge, ...] = ()
+    all_merges: bool = True
+
+    @property
+    def l2_bytes(self) -> int:
+        """The L2 tables of all layers."""
+        return sum(layer.l2_bytes for layer in self.layers)
+
+    @property
+    def beyond_cache(self) -> int:
+        """How many layers have more L2 tables than QEMU caches by default."""
+        return sum(layer.beyond_cache for layer in self.layers)
 
 
 def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
@@ -70,24 +108,42 @@ def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
     start, length = _slice(query, resolved.size, cluster)
     view = slice_view(maps, resolved, start, length, COLUMNS, cluster)
     facts = row.figures
-    layers = tuple(
-        LayerFigure(
-            volume,
-            colour_class(index),
-            part["allocated"],
-            part["zeroed"],
-            part["answered"],
-            part["shadowed"],
-        )
-        for index, (volume, part) in enumerate(zip(volumes, facts["layers"], strict=True))
-    )
+    layers = _layer_figures(volumes, facts["layers"])
+    table = blockmaps.stored_copies(row)
     return Reads(
         "ready" if fresh else "changed", "", row.read_at, _draw(disk, volumes, view, cluster), layers,
         facts["mean_hops"], facts["max_hops"], sum(layer.shadowed for layer in layers),
         facts["unanswered"], start, length, resolved.size,
         int(view.edges[1] - view.edges[0]) if len(view.edges) > 1 else 0,
-        _links(disk, start, length, resolved.size, cluster),
+        _links(disk, start, length, resolved.size, cluster), row.live, _merges(volumes, table),
+        len(volumes) <= ALL_MERGES_UP_TO,
     )  # fmt: skip
+
+
+def _layer_figures(volumes: list[Volume], parts: list[dict[str, int]]) -> tuple[LayerFigure, ...]:
+    reach = {
+        pk: (lost, leaves)
+        for pk, lost, leaves in VolumeMap.objects.filter(volume__in=volumes).values_list(
+            "volume_id", "unreachable", "leaves"
+        )
+    }
+    return tuple(
+        LayerFigure(
+            volume, colour_class(index), part["allocated"], part["zeroed"], part["answered"],
+            part["shadowed"], part["l2_bytes"], *reach.get(volume.pk, (None, None)),
+        )
+        for index, (volume, part) in enumerate(zip(volumes, parts, strict=True))
+    )  # fmt: skip
+
+
+def _merges(volumes: list[Volume], table: CopyTable | None) -> tuple[ShownMerge, ...]:
+    """The merges of the chain, or of a long one those of neighbours and that of all its snapshots."""
+    if table is None or table.depth_count != len(volumes):
+        return ()
+    return tuple(
+        ShownMerge(volumes[cost.base], volumes[cost.top], cost.base - cost.top + 1, cost)
+        for cost in merge_costs(table, ALL_MERGES_UP_TO)
+    )
 
 
 def _slice(query: QueryDict, size: int, cluster: int) -> tuple[int, int]:

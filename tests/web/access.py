@@ -6,6 +6,7 @@ from typing import Any
 Status = int | frozenset[int]
 DENIED = frozenset({401, 403})
 REFUSED = frozenset({401, 403, 405})
+READS = frozenset({200, 409})
 ANY = frozenset({200, 302, 400, 401, 403, 404, 405})
 WRITERS = frozenset({"operator", "admin"})
 
@@ -137,6 +138,10 @@ ADDRESSES: dict[str, Address] = {
     "api/v1/domains/<int:pk>/scan/": call("/api/v1/domains/{domain}/scan/", 202),
     "api/v1/disks/": resource("/api/v1/disks/"),
     "api/v1/disks/<int:pk>/": resource("/api/v1/disks/{disk}/"),
+    "api/v1/disks/<int:pk>/reads/": Address(
+        "/api/v1/disks/{disk}/reads/", (DENIED, READS, READS, READS),
+        (DENIED, REFUSED, REFUSED, REFUSED), **_API,  # type: ignore[arg-type]
+    ),
     "api/v1/volumes/": resource("/api/v1/volumes/"),
     "api/v1/volumes/<int:pk>/": resource("/api/v1/volumes/{volume}/"),
     "api/v1/findings/": resource("/api/v1/findings/"),

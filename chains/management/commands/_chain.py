@@ -5,8 +5,13 @@ import os
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chains.core.findings import Code, Finding
+from chains.core.chain import Chain, read_chain
+from chains.core.errors import StrataError
+from chains.core.extents import ExtentMap
+from chains.core.findings import Code, Finding, Severity
 from chains.core.names import display
+from chains.core.reads import read_chain_maps
+from chains.storage.locks import in_use
 
 
 def located(path: str, root: str | None) -> tuple[str, str]:
@@ -27,6 +32,24 @@ def root_hint(finding: Finding, root: str | None) -> str:
     if finding.code != Code.BACKING_OUTSIDE or root is not None:
         return ""
     return " (The domain was taken to be the image's own directory: --root DIR names another.)"
+
+
+def read_maps(path: str, root: str | None) -> tuple[Chain, list[ExtentMap]]:
+    """Read a chain and what its layers hold; raises CommandError with the reason in one line."""
+    top, name = located(path, root)
+    chain = read_chain(top, name)
+    for finding in chain.findings:
+        if finding.severity is Severity.CRITICAL:
+            hint = root_hint(finding, root)
+            raise CommandError(
+                f"{finding.code.value}: {display(finding.detail)}{hint}", returncode=1
+            )
+    active = chain.layers[0].path
+    try:
+        written = active if in_use(os.path.join(chain.root, active)) else None
+        return chain, read_chain_maps(chain, written=written)
+    except (StrataError, OSError) as error:
+        raise CommandError(display(str(error)), returncode=1) from None
 
 
 class ChainCommand(BaseCommand):

@@ -1,15 +1,13 @@
 """Print which layer answers each block, as `qemu-img map` does. Needs neither database nor server."""
 
-import json
+from itertools import islice
 from typing import Any
 
-from django.core.management.base import CommandError
-
-from chains.core.chain import read_chain
-from chains.core.errors import StrataError
 from chains.core.names import display
-from chains.core.reads import entries, read_chain_maps, resolve
-from chains.management.commands._chain import ChainCommand, located, root_hint
+from chains.core.reads import entries, json_lines, resolve
+from chains.management.commands._chain import ChainCommand, read_maps
+
+BATCH = 10_000  # a fragmented disk has a million lines
 
 
 class Command(ChainCommand):
@@ -19,24 +17,13 @@ class Command(ChainCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print it."""
-        root, path = located(options["path"], options["root"])
-        chain = read_chain(root, path)
-        for finding in chain.findings:
-            if finding.severity.value == "critical":
-                hint = root_hint(finding, options["root"])
-                raise CommandError(
-                    f"{finding.code.value}: {display(finding.detail)}{hint}", returncode=1
-                )
-        try:
-            resolved = resolve(read_chain_maps(chain))
-        except StrataError as error:
-            raise CommandError(display(str(error)), returncode=1) from None
+        chain, maps = read_maps(options["path"], options["root"])
+        resolved = resolve(maps)
         if options["json"]:
-            lines = (json.dumps(entry) for entry in entries(resolved))
-            first = next(lines, "")
-            self.stdout.write("[" + first, ending="")
-            for line in lines:
-                self.stdout.write(",\n" + line, ending="")
+            lines = json_lines(resolved)
+            self.stdout.write("[" + next(lines, ""), ending="")
+            while batch := list(islice(lines, BATCH)):
+                self.stdout.write(",\n" + ",\n".join(batch), ending="")
             self.stdout.write("]")
             return
         for entry in entries(resolved):
