@@ -6,7 +6,6 @@ follow it); the limits are those that QEMU's block/qcow2.c enforces when it open
 
 import os
 import struct
-from functools import lru_cache
 from typing import NamedTuple
 
 from chains.core.errors import StrataError
@@ -101,11 +100,6 @@ def read_extensions(area: bytes, offset: int, end: int) -> Extensions | None:
         listed.append(Extension(number, offset + at, length))
         at += (length + 7) & ~7
     return _understood(area, offset, tuple(listed))
-
-
-# The images of a domain were nearly all made by the same tool, and their extensions are alike. Only
-# areas of about a kibibyte come here, so that what is kept is small.
-alike_extensions = lru_cache(maxsize=128)(read_extensions)
 
 
 def _understood(area: bytes, offset: int, listed: tuple[Extension, ...]) -> Extensions:

@@ -6,22 +6,19 @@ block/qcow2.c enforces when it opens an image.
 
 import os
 import struct
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from chains.core.errors import ReadError
 from chains.core.findings import Code, critical
-from chains.core.qcow2_extensions import (
-    ExtensionError,
-    Extensions,
-    alike_extensions,
-    read_extensions,
-)
+from chains.core.qcow2_extensions import ExtensionError, Extensions, read_extensions
 
 MAGIC = b"QFI\xfb"
 # One page holds the header, its extensions and the backing name of nearly every image.
 FIRST_READ = 4096
-# Where the extensions of nearly every image have ended.
-NEAR = 1024
+# Where the extensions of nearly every image have ended, and more than any has of fixed fields.
+NEAR, FIXED = 1024, 128
 MAX_SIZE = 2**63 - 1
 # QEMU's limits: clusters of 512 B to 2 MiB, an L1 table of 32 MiB, a reference
 # count table of 8 MiB, a backing name of 1023 bytes.
@@ -48,13 +45,13 @@ FEATURES = (
     ("bitmaps", "raw external data"),
 )
 
-# The fixed fields, by magic and version: version, backing file (offset, length), cluster
+# The fixed fields, by version: version, backing file (offset, length), cluster
 # bits, size, encryption, L1 table (entries, offset), reference count table (offset, clusters),
 # snapshots (count, offset); then incompatible, compatible and autoclear features, the order of the
 # reference counts and the length of the header, which version 2 leaves unsaid.
 _FIELDS = {
-    MAGIC + b"\0\0\0\x02": struct.Struct(">4xIQIIQIIQQIIQ"),
-    MAGIC + b"\0\0\0\x03": struct.Struct(">4xIQIIQIIQQIIQQQQII"),
+    b"\0\0\0\x02": struct.Struct(">4xIQIIQIIQQIIQ"),
+    b"\0\0\0\x03": struct.Struct(">4xIQIIQIIQQIIQQQQII"),
 }
 _OF_VERSION_2 = (0, 0, 0, 4, 72)
 _COMPRESSION_NAMES = ("zlib", "zstd")
@@ -70,7 +67,8 @@ class Header(NamedTuple):
     version: int
     virtual_size: int
     cluster_bits: int
-    backing_file: str | None
+    backing_offset: int
+    backing_length: int
     l1_offset: int
     l1_entries: int
     l1_needed: int
@@ -86,6 +84,7 @@ class Header(NamedTuple):
     header_length: int
     compression: str
     extensions: Extensions
+    backing_file: str | None = None
 
     @property
     def cluster_size(self) -> int:
@@ -175,8 +174,23 @@ def parse_header(source: bytes | int, path: str = "", fd: int | None = None) -> 
     anything that QEMU would refuse to open.
     """
     if isinstance(source, int):
-        return _Parser(_pread(source, FIRST_READ, path), path, source).parse()
-    return _Parser(source, path, fd).parse()
+        head, fd = _pread(source, FIRST_READ, path), source
+    else:
+        head = source
+    # All that tells one image from the next stands behind its extensions: its backing file's name.
+    end = int.from_bytes(head[8:16], "big")
+    try:
+        header = _alike(head[: end if FIXED <= end <= NEAR else NEAR])
+        if header is None or header.backing_offset + header.backing_length > len(head):
+            head = head if fd is None else _pread(fd, 1 << MAX_CLUSTER_BITS, path)
+            header = _fixed(head)
+        if header is None:
+            raise _truncated()
+        if header.backing_offset and header.backing_length:
+            header = Header._make((*header[:-1], _backing_name(header, head)))
+    except ReadError as error:
+        raise ReadError(replace(error.finding, path=path)) from error
+    return header
 
 
 def _pread(fd: int, size: int, path: str) -> bytes:
@@ -193,182 +207,136 @@ def _pread(fd: int, size: int, path: str) -> bytes:
         ) from error
 
 
-class _Parser:
-    """One pass over the bytes of a header; it reads further, up to a cluster, only when it must."""
-
-    def __init__(self, head: bytes, path: str, fd: int | None) -> None:
-        self.head = head
-        self.path = path
-        self.fd = fd
-
-    def parse(self) -> Header:
-        (
-            version, backing_offset, backing_length, cluster_bits, size, crypt_method,
-            l1_entries, l1_offset, refcount_offset, refcount_clusters, snapshots, snapshots_offset,
-            incompatible, compatible, autoclear, refcount_order, header_length,
-        ) = self._numbers()  # fmt: skip
-        self._check_numbers(cluster_bits, size, crypt_method, refcount_order)
-        cluster = 1 << cluster_bits
-        least = 72 if version == 2 else 104
-        if not least <= header_length <= cluster or header_length % 8:
-            raise self._invalid(f"The header claims a length of {header_length} bytes.")
-        # A field behind the end of the header is not there; version 2 ends before this one.
-        compression = self.head[104] if header_length > 104 and len(self.head) > 104 else 0
-        if compression or incompatible & INCOMPATIBLE_COMPRESSION:
-            self._check_compression(compression, incompatible)
-        self._check_tables(
-            cluster, l1_entries, refcount_clusters, l1_offset | refcount_offset | snapshots_offset
+def _fixed(head: bytes) -> Header | None:
+    """Parse all but the backing file's name; None when `head` stops before the extensions do."""
+    (
+        version, backing_offset, backing_length, cluster_bits, size, crypt_method,
+        l1_entries, l1_offset, refcount_offset, refcount_clusters, snapshots, snapshots_offset,
+        incompatible, compatible, autoclear, refcount_order, header_length,
+    ) = _numbers(head)  # fmt: skip
+    _check_numbers(cluster_bits, size, crypt_method, refcount_order)
+    cluster = 1 << cluster_bits
+    least = 72 if version == 2 else 104
+    if not least <= header_length <= cluster or header_length % 8:
+        raise _invalid(f"The header claims a length of {header_length} bytes.")
+    # A field behind the end of the header is not there; version 2 ends before this one.
+    compression = head[104] if header_length > 104 and len(head) > 104 else 0
+    _check_compression(compression, incompatible)
+    _check_tables(
+        cluster, l1_entries, refcount_clusters, l1_offset | refcount_offset | snapshots_offset
+    )
+    extended = incompatible & INCOMPATIBLE_EXTENDED_L2
+    if extended and (cluster_bits < 14 or version < 3):
+        raise _invalid("Sub-clusters need clusters of 16 KiB or more.")
+    # An L2 table of one cluster holds cluster / entry size entries, of one cluster each.
+    shift = 2 * cluster_bits - (4 if extended else 3)
+    l1_needed = (size + (1 << shift) - 1) >> shift
+    if l1_entries < l1_needed:
+        raise _invalid(
+            f"The L1 table has {l1_entries} entries; a disk of {size} bytes needs {l1_needed}."
         )
-        extended = incompatible & INCOMPATIBLE_EXTENDED_L2
-        if extended and (cluster_bits < 14 or version < 3):
-            raise self._invalid("Sub-clusters need clusters of 16 KiB or more.")
-        # An L2 table of one cluster holds cluster / entry size entries, of one cluster each.
-        shift = 2 * cluster_bits - (4 if extended else 3)
-        l1_needed = (size + (1 << shift) - 1) >> shift
-        if l1_entries < l1_needed:
-            raise self._invalid(
-                f"The L1 table has {l1_entries} entries; a disk of {size} bytes needs {l1_needed}."
-            )
-        extensions = self._extensions(header_length, min(backing_offset or cluster, cluster))
-        if extensions.encryption:
-            self._check_encryption(crypt_method, extensions.encryption[0] & (cluster - 1))
-        return Header(
-            version,
-            size - size % 512,  # QEMU counts whole sectors
-            cluster_bits,
-            self._backing_name(backing_offset, backing_length, cluster),
-            l1_offset, l1_entries, l1_needed,
-            refcount_offset, refcount_clusters, 1 << refcount_order,
-            _ENCRYPTION_NAMES[crypt_method],
-            snapshots, snapshots_offset,
-            incompatible, compatible, autoclear, header_length,
-            _COMPRESSION_NAMES[compression],
-            extensions,
-        )  # fmt: skip
+    extensions = _extensions(head, header_length, min(backing_offset or cluster, cluster))
+    if extensions is None:
+        return None
+    encryption = _ENCRYPTION_NAMES[crypt_method]
+    if extensions.encryption and (encryption != "luks" or extensions.encryption[0] % cluster):
+        raise _invalid("It points to an encryption header that it can not have.")
+    return Header(
+        version,
+        size - size % 512,  # QEMU counts whole sectors
+        cluster_bits, backing_offset, backing_length,
+        l1_offset, l1_entries, l1_needed,
+        refcount_offset, refcount_clusters, 1 << refcount_order,
+        encryption, snapshots, snapshots_offset,
+        incompatible, compatible, autoclear, header_length,
+        _COMPRESSION_NAMES[compression], extensions,
+    )  # fmt: skip
 
-    def _numbers(self) -> tuple[int, ...]:
-        """Unpack the fixed fields, in the order of `_FIELDS`."""
-        head = self.head
-        fields = _FIELDS.get(head[:8])
-        if fields is None or len(head) < fields.size:
-            raise self._no_header()
-        numbers: tuple[int, ...] = fields.unpack_from(head)
-        return numbers if numbers[0] == 3 else numbers + _OF_VERSION_2
 
-    def _no_header(self) -> ReadError:
-        if self.head[:4] != MAGIC:
-            return self._invalid("The file does not start like a qcow2 image.")
-        if len(self.head) < 8 or self.head[:8] in _FIELDS:
-            return self._truncated("ends inside its header")
-        version = int.from_bytes(self.head[4:8], "big")
-        return self._invalid(f"Version {version} of qcow2 is not known (2 and 3 are).")
+# The images of a domain were made by the same tools, many of one size: most of them begin alike.
+_alike = lru_cache(maxsize=512)(_fixed)
 
-    def _check_numbers(
-        self, cluster_bits: int, size: int, crypt_method: int, refcount_order: int
-    ) -> None:
-        if not MIN_CLUSTER_BITS <= cluster_bits <= MAX_CLUSTER_BITS:
-            raise self._invalid(
-                f"The cluster size is 2^{cluster_bits} bytes; 2^9 to 2^21 are legal."
-            )
-        if size > MAX_SIZE:
-            raise self._invalid(f"The disk claims {size} bytes, more than any disk can have.")
-        if crypt_method >= len(_ENCRYPTION_NAMES):
-            raise self._invalid(f"Encryption method {crypt_method} is not known.")
-        if refcount_order > 6:
-            raise self._invalid("The reference counts claim more than 64 bits.")
 
-    def _check_tables(
-        self, cluster: int, l1_entries: int, refcount_clusters: int, offsets: int
-    ) -> None:
-        """Check the sizes of tables; `offsets` are those of all three, as one number: cluster sizes
-        are powers of two."""
-        if l1_entries * 8 > MAX_L1_BYTES:
-            raise self._invalid(
-                f"The L1 table claims {l1_entries} entries, more than QEMU opens (32 MiB)."
-            )
-        if not 0 < refcount_clusters * cluster <= MAX_REFCOUNT_TABLE:
-            raise self._invalid("The reference count table is missing, or larger than QEMU opens.")
-        if offsets & (cluster - 1) or offsets > MAX_OFFSET:
-            raise self._invalid("A table does not start at a cluster of any file.")
+def _numbers(head: bytes) -> tuple[int, ...]:
+    """Unpack the fixed fields, in the order of `_FIELDS`."""
+    if head[:4] != MAGIC:
+        raise _invalid("The file does not start like a qcow2 image.")
+    if len(head) < 8:
+        raise _truncated()
+    fields = _FIELDS.get(head[4:8])
+    if fields is None:
+        version = int.from_bytes(head[4:8], "big")
+        raise _invalid(f"Version {version} of qcow2 is not known (2 and 3 are).")
+    if len(head) < fields.size:
+        raise _truncated()
+    numbers: tuple[int, ...] = fields.unpack_from(head)
+    return numbers if numbers[0] == 3 else numbers + _OF_VERSION_2
 
-    def _check_encryption(self, crypt_method: int, beside: int) -> None:
-        if _ENCRYPTION_NAMES[crypt_method] != "luks" or beside:
-            raise self._invalid("It points to an encryption header that it can not have.")
 
-    def _check_compression(self, kind: int, incompatible: int) -> None:
-        if bool(incompatible & INCOMPATIBLE_COMPRESSION) != bool(kind):
-            raise self._invalid("The compression type contradicts the feature bits.")
-        if kind >= len(_COMPRESSION_NAMES):
-            raise ReadError(
-                critical(
-                    Code.FEATURE_UNKNOWN,
-                    self.path,
-                    f"Compression type {kind} is not known. A newer QEMU made this image:"
-                    " leave it to that version.",
-                )
-            )
+def _check_numbers(cluster_bits: int, size: int, crypt_method: int, refcount_order: int) -> None:
+    if not MIN_CLUSTER_BITS <= cluster_bits <= MAX_CLUSTER_BITS:
+        raise _invalid(f"The cluster size is 2^{cluster_bits} bytes; 2^9 to 2^21 are legal.")
+    if size > MAX_SIZE:
+        raise _invalid(f"The disk claims {size} bytes, more than any disk can have.")
+    if crypt_method >= len(_ENCRYPTION_NAMES):
+        raise _invalid(f"Encryption method {crypt_method} is not known.")
+    if refcount_order > 6:
+        raise _invalid("The reference counts claim more than 64 bits.")
 
-    def _backing_name(self, offset: int, length: int, cluster: int) -> str | None:
-        if not offset or not length:
-            return None
-        if length > MAX_BACKING_NAME or offset + length > cluster:
-            raise self._backing_invalid(
-                f"The backing file's name claims {length} bytes at {offset}, which is not legal."
-            )
-        if offset + length > len(self.head):
-            self._read_on()
-            if offset + length > len(self.head):
-                raise self._truncated("ends inside its header")
-        name = self.head[offset : offset + length]
-        if b"\0" in name:
-            raise self._backing_invalid(
-                "The backing file's name contains a zero byte: no file can have that name, and"
-                " tools read it differently."
-            )
-        return os.fsdecode(name)
 
-    def _extensions(self, start: int, end: int) -> Extensions:
-        """Read the header extensions between `start` and `end` (bytes of the file)."""
-        try:
-            found = alike_extensions(self.head[start : min(end, NEAR)], start, end)
-            if found is None:
-                self._read_on()
-                found = read_extensions(self.head[start:end], start, end)
-        except ExtensionError as error:
-            raise self._invalid(str(error)) from error
-        if found is None:
-            raise self._truncated("ends inside its header")
-        return found
+def _check_tables(cluster: int, l1_entries: int, refcount_clusters: int, offsets: int) -> None:
+    """Check the sizes of tables, and all their offsets as one number: clusters are powers of two."""
+    if l1_entries * 8 > MAX_L1_BYTES:
+        raise _invalid(f"The L1 table claims {l1_entries} entries, more than QEMU opens (32 MiB).")
+    if not 0 < refcount_clusters * cluster <= MAX_REFCOUNT_TABLE:
+        raise _invalid("The reference count table is missing, or larger than QEMU opens.")
+    if offsets & (cluster - 1) or offsets > MAX_OFFSET:
+        raise _invalid("A table does not start at a cluster of any file.")
 
-    def _read_on(self) -> None:
-        """Read all that a header can take, where more can be read."""
-        if self.fd is not None:
-            self.head = _pread(self.fd, 1 << MAX_CLUSTER_BITS, self.path)
-            self.fd = None
 
-    def _invalid(self, detail: str) -> ReadError:
-        return ReadError(
-            critical(
-                Code.HEADER_INVALID,
-                self.path,
-                f"{detail} No tool will be started on it: restore the volume, or move it away.",
-            )
+def _check_compression(kind: int, incompatible: int) -> None:
+    if bool(incompatible & INCOMPATIBLE_COMPRESSION) != bool(kind):
+        raise _invalid("The compression type contradicts the feature bits.")
+    if kind >= len(_COMPRESSION_NAMES):
+        detail = f"Compression type {kind} is not known. A newer QEMU made this image: leave it to"
+        raise ReadError(critical(Code.FEATURE_UNKNOWN, "", f"{detail} that version."))
+
+
+def _extensions(head: bytes, start: int, end: int) -> Extensions | None:
+    """Read the header extensions between `start` and `end` (bytes of the file)."""
+    try:
+        return read_extensions(head[start:end], start, end)
+    except ExtensionError as error:
+        raise _invalid(str(error)) from error
+
+
+def _backing_name(header: Header, head: bytes) -> str:
+    offset, length = header.backing_offset, header.backing_length
+    if length > MAX_BACKING_NAME or offset + length > header.cluster_size:
+        raise _backing_invalid(
+            f"The backing file's name claims {length} bytes at {offset}, which is not legal."
         )
-
-    def _backing_invalid(self, detail: str) -> ReadError:
-        return ReadError(
-            critical(
-                Code.BACKING_INVALID,
-                self.path,
-                f"{detail} The header is damaged or forged: restore the volume.",
-            )
+    if offset + length > len(head):
+        raise _truncated()
+    name = head[offset : offset + length]
+    if b"\0" in name:
+        raise _backing_invalid(
+            "The backing file's name contains a zero byte: no file can have that name, and"
+            " tools read it differently."
         )
+    return os.fsdecode(name)
 
-    def _truncated(self, what: str) -> ReadError:
-        return ReadError(
-            critical(
-                Code.TRUNCATED,
-                self.path,
-                f"The file {what}: it was cut, or its copy is not finished. Restore the volume.",
-            )
-        )
+
+def _invalid(detail: str) -> ReadError:
+    more = "No tool will be started on it: restore the volume, or move it away."
+    return ReadError(critical(Code.HEADER_INVALID, "", f"{detail} {more}"))
+
+
+def _backing_invalid(detail: str) -> ReadError:
+    more = "The header is damaged or forged: restore the volume."
+    return ReadError(critical(Code.BACKING_INVALID, "", f"{detail} {more}"))
+
+
+def _truncated() -> ReadError:
+    detail = "The file ends inside its header: it was cut, or its copy is not finished."
+    return ReadError(critical(Code.TRUNCATED, "", f"{detail} Restore the volume."))
