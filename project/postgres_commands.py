@@ -27,6 +27,7 @@ WITHOUT_DATABASE = frozenset(
         "diffsettings",
         "findstatic",
         "map_blocks",
+        "measure_chain",
         "show_chain",
         "spectacular",
     }

@@ -16,7 +16,7 @@ from chains.core.links import Chain
 from chains.core.mapping import Report
 from chains.core.measure import measured
 from chains.core.names import portable
-from chains.core.reads import ReadMap, figures, read_chain_maps, resolve
+from chains.core.reads import figures, read_chain_maps, resolve
 from chains.inventory.selectors import chain_of
 from chains.models import BlockMap, Disk, Volume, VolumeMap
 from chains.storage.locks import in_use
@@ -137,12 +137,6 @@ def stored_maps(volumes: list[Volume], *, any_age: bool = False) -> list[ExtentM
     if not any_age and any(rows[v.pk].fingerprint != v.fingerprint for v in volumes):
         return None
     return [ExtentMap.from_bytes(bytes(rows[volume.pk].data)) for volume in volumes]
-
-
-def stored_reads(disk: Disk) -> ReadMap | None:
-    """The disk's resolved block map as it is stored, of whatever age."""
-    row = BlockMap.objects.filter(disk=disk).first()
-    return ReadMap.from_bytes(bytes(row.data)) if row is not None and row.data else None
 
 
 def stored_copies(row: BlockMap) -> CopyTable | None:

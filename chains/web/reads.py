@@ -17,6 +17,7 @@ from chains.diagrams.palette import colour_class
 from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.types import ReadsPicture, ReadsRow
 from chains.inventory import blockmaps
+from chains.inventory.recent import disk_view
 from chains.models import BlockMap, Disk, Volume, VolumeMap
 from chains.web.pictures import svg
 
@@ -95,26 +96,27 @@ class Reads:
 
 def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
     """What is stored of the disk's block map: what fits, else what fitted before the layers changed."""
-    row = BlockMap.objects.filter(disk=disk).first()
+    row = BlockMap.objects.filter(disk=disk).defer("data").first()
     if row is None:
         return Reads("computing")
     fresh = row.fingerprint == blockmaps.stored_fingerprint(volumes)
     if fresh and row.error:
         return Reads("error", row.error, row.read_at)
-    maps, resolved = blockmaps.stored_maps(volumes, any_age=True), blockmaps.stored_reads(disk)
-    if maps is None or resolved is None or len(row.figures.get("layers", ())) != len(volumes):
+    view = disk_view(row, volumes)
+    if view is None or len(row.figures.get("layers", ())) != len(volumes):
         return Reads("computing", read_at=row.read_at)
+    resolved = view.resolved
     cluster = max([volume.cluster_size or 512 for volume in volumes])
     start, length = _slice(query, resolved.size, cluster)
-    view = slice_view(maps, resolved, start, length, COLUMNS, cluster)
+    part = slice_view(view.maps, resolved, start, length, COLUMNS, cluster)
     facts = row.figures
     layers = _layer_figures(volumes, facts["layers"])
     table = blockmaps.stored_copies(row)
     return Reads(
-        "ready" if fresh else "changed", "", row.read_at, _draw(disk, volumes, view, cluster), layers,
+        "ready" if fresh else "changed", "", row.read_at, _draw(disk, volumes, part, cluster), layers,
         facts["mean_hops"], facts["max_hops"], sum(layer.shadowed for layer in layers),
         facts["unanswered"], start, length, resolved.size,
-        int(view.edges[1] - view.edges[0]) if len(view.edges) > 1 else 0,
+        int(part.edges[1] - part.edges[0]) if len(part.edges) > 1 else 0,
         _links(disk, start, length, resolved.size, cluster), row.live, _merges(volumes, table),
         len(volumes) <= ALL_MERGES_UP_TO,
     )  # fmt: skip
