@@ -24,6 +24,8 @@ from chains.web.pictures import svg
 COLUMNS = 32
 # Of longer chains the page shows the merges of neighbours, and of the whole; the API has all.
 ALL_MERGES_UP_TO = 8
+# What a list on the page may have: the rest is told in one line.
+MOST_ROWS = 24
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,20 @@ class Reads:
     all_merges: bool = True
 
     @property
+    def legend(self) -> list[LayerFigure]:
+        """The layers that answer most, in the order of the chain."""
+        most = sorted(self.layers, key=lambda layer: layer.answered, reverse=True)[:MOST_ROWS]
+        chosen = {layer.volume.pk for layer in most}
+        return [layer for layer in self.layers if layer.volume.pk in chosen]
+
+    @property
+    def others(self) -> tuple[int, int]:
+        """How many layers the legend leaves out, and what they answer together."""
+        listed = self.legend
+        answered = sum(layer.answered for layer in self.layers)
+        return len(self.layers) - len(listed), answered - sum(layer.answered for layer in listed)
+
+    @property
     def l2_bytes(self) -> int:
         """The L2 tables of all layers."""
         return sum(layer.l2_bytes for layer in self.layers)
@@ -139,12 +155,16 @@ def _layer_figures(volumes: list[Volume], parts: list[dict[str, int]]) -> tuple[
 
 
 def _merges(volumes: list[Volume], table: CopyTable | None) -> tuple[ShownMerge, ...]:
-    """The merges of the chain, or of a long one those of neighbours and that of all its snapshots."""
+    """The merges of the chain; of a long one the longest, and those of neighbours that copy least."""
     if table is None or table.depth_count != len(volumes):
         return ()
+    costs = list(merge_costs(table, ALL_MERGES_UP_TO))
+    if len(volumes) > ALL_MERGES_UP_TO:
+        costs.sort(key=lambda cost: (cost.base - cost.top == 1, cost.commit, cost.top))
+        costs = costs[:MOST_ROWS]
     return tuple(
         ShownMerge(volumes[cost.base], volumes[cost.top], cost.base - cost.top + 1, cost)
-        for cost in merge_costs(table, ALL_MERGES_UP_TO)
+        for cost in costs
     )
 
 
