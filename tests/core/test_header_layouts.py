@@ -1,13 +1,17 @@
-"""Where the parts of a header may lie: all that the quick way through it must not get wrong."""
+"""Where the parts of a header may lie, and damage to them: what the quick way must not get wrong."""
 
+import json
 import os
+import random
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
 from chains.core.chain import read_chain, read_layer
 from chains.core.errors import ReadError
+from chains.core.facts import header_facts, notable, stored_facts
 from chains.core.layer import RealRoot, real_root
 from chains.core.qcow2_header import Header, parse_header
 from tests.core.images import KIB, MIB, patch, qcow2, raw, tool
@@ -100,3 +104,37 @@ def test_a_root_is_followed_once_by_those_who_ask_for_it(tmp_path: Path) -> None
     assert read_layer(root, "a.qcow2").virtual_size == MIB
     assert read_layer(str(link), "a.qcow2").virtual_size == 2 * MIB
     assert read_chain(str(link), "a.qcow2").layers[0].virtual_size == 2 * MIB
+
+
+def test_nothing_but_findings_and_text_comes_of_damaged_tables(tmp_path: Path) -> None:
+    path = qcow2(tmp_path / "seed.qcow2", MIB, cluster_size=512)
+    for name in ("one", "two"):
+        tool("qemu-img", "snapshot", "-c", name, path.name, cwd=tmp_path)
+        tool("qemu-img", "bitmap", "--add", path.name, name, cwd=tmp_path)
+    content = path.read_bytes()
+    header = parse_header(content)
+    bitmaps = header.extensions.bitmaps
+    assert bitmaps is not None
+    places = [(60, 12), (72, 24), (104, 400), (header.snapshots_offset, 160),
+              (bitmaps.offset, bitmaps.size)]  # fmt: skip
+    luck = random.Random(11)  # noqa: S311 - not for secrets: the same images every time
+    mutant, ends = tmp_path / "mutant.qcow2", set()
+    for _ in range(1500):
+        forged = bytearray(content)
+        for _ in range(luck.randint(1, 3)):
+            start, length = luck.choice(places)
+            at = start + luck.randrange(length)
+            forged[at] = luck.choice([0, 1, 0x7F, 0xFF, forged[at] ^ 1 << luck.randrange(8)])
+        mutant.write_bytes(forged)
+        before = time.process_time()
+        layer = read_layer(str(tmp_path), mutant.name, tables=True)
+        facts, stored = header_facts(layer), stored_facts(layer)
+        assert time.process_time() - before < 0.5
+        ends |= {str(finding.code) for finding in layer.findings} or {"fine"}
+        assert all(f.detail.isprintable() and len(f.detail) < 500 for f in layer.findings)
+        assert all(text.isprintable() for text in (notable(layer.header) if layer.header else ()))
+        for found in (facts, stored):
+            text = json.dumps(found, ensure_ascii=False)
+            text.encode()
+            assert "\\u0000" not in text
+    assert {"fine", "header-invalid", "tables-invalid", "truncated", "feature-unknown"} <= ends
