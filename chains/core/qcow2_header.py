@@ -235,6 +235,8 @@ def _fixed(head: bytes) -> Header | None:
         raise _invalid(
             f"The L1 table has {l1_entries} entries; a disk of {size} bytes needs {l1_needed}."
         )
+    if not refcount_offset or (l1_needed and not l1_offset):
+        raise _invalid("A table lies over the header.")
     extensions = _extensions(head, header_length, min(backing_offset or cluster, cluster))
     if extensions is None:
         return None

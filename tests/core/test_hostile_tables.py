@@ -73,11 +73,13 @@ def test_small_files_with_large_claims(tmp_path: Path) -> None:
 OFFSETS = {
     # Of the header: where the L1 table is (40), where the reference counts are (48), snapshots (64).
     "l1 outside": (40, 1 << 40, "truncated"),
+    "l1 over the header": (40, 0, "header-invalid"),
     "l1 unaligned": (40, 0x30200, "header-invalid"),
     "l1 at 2^62": (40, 1 << 62, "header-invalid"),
     "l1 below 2^62": (40, (1 << 62) - (1 << 16), "truncated"),
     "l1 at 2^63": (40, 1 << 63, "header-invalid"),
     "refcounts outside": (48, 1 << 40, "truncated"),
+    "refcounts over the header": (48, 0, "header-invalid"),
     "refcounts unaligned": (48, 0x10008, "header-invalid"),
     "refcounts at 2^62": (48, 1 << 62, "header-invalid"),
     "refcounts without a cluster": (56, 0, "header-invalid"),
