@@ -67,6 +67,32 @@ def test_sub_clusters(tmp_path: Path, cluster: int) -> None:
     assert_like_qemu(top)
 
 
+def test_sub_clusters_over_many_tables(tmp_path: Path) -> None:
+    qcow2(tmp_path / "base.qcow2", 100 * MIB, "write 0 100M")
+    top = qcow2(  # a table of 16 KiB has 1024 entries of 16 bytes: it covers 16 MiB
+        tmp_path / "top.qcow2", None, "write 1M 3k", "write 47M 2M", "write -z 99M 512",
+        backing="base.qcow2", cluster_size=16 * KIB, extended_l2="on",
+    )  # fmt: skip
+    assert_like_qemu(top)
+
+
+@pytest.mark.parametrize("layout", ["mixed", "whole"])
+def test_full_tables(tmp_path: Path, layout: str) -> None:
+    covered = 32 * KIB  # what a table of 64 entries covers at 512-byte clusters
+    odd = {"mixed": f"write -z {covered + 1024} 512", "whole": f"write {covered} 512"}[layout]
+    qcow2(tmp_path / "base.qcow2", 4 * covered, f"write 0 {4 * covered}", cluster_size=512)
+    top = qcow2(tmp_path / "top.qcow2", None, f"write 0 {3 * covered}", odd, backing="base.qcow2",
+                cluster_size=512)  # fmt: skip
+    assert_like_qemu(top)
+
+
+@pytest.mark.parametrize("raw_too", ["off", "on"])
+def test_data_files(tmp_path: Path, raw_too: str) -> None:
+    top = qcow2(tmp_path / "top.qcow2", 8 * MIB, "write 0 1M", "write -z 2M 1M", "write 5M 64k",
+                "discard 512k 256k", data_file="top.data", data_file_raw=raw_too)  # fmt: skip
+    assert_like_qemu(top)
+
+
 @pytest.mark.parametrize("kind", ["zlib", "zstd"])
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_compressed_clusters(tmp_path: Path, kind: str, cluster: int) -> None:

@@ -67,12 +67,16 @@ class Plan:
     steps: tuple[Step, ...]
     rounds: tuple[Round, ...]
 
+    def __post_init__(self) -> None:
+        if self.style.startswith("sub"):  # there are none below
+            object.__setattr__(self, "cluster", max(self.cluster, 16 * KIB))
+
     def options(self, name: str, backing: str) -> dict[str, object]:
         options: dict[str, object] = {"cluster_size": self.cluster}
         if self.style == "v2":
             return options | {"compat": "0.10"}
         options["refcount_bits"] = self.refcount_bits
-        if self.style.startswith("sub") and self.cluster >= 16 * KIB:
+        if self.style.startswith("sub"):
             options["extended_l2"] = "on"
         if "data" in self.style.split("-"):
             options["data_file"] = f"{name}.data"
