@@ -4,7 +4,9 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -139,8 +141,16 @@ def test_files_that_are_no_volumes(tmp_path: Path) -> None:
         assert_cheap(tmp_path, expected)
 
 
-def test_files_that_may_not_be_read(tmp_path: Path) -> None:
-    root = tmp_path / "domain"
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user may enter, as pytest's own are not."""
+    with TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+def test_files_that_may_not_be_read(public: Path) -> None:
+    root = public / "domain"
     (root / "closed").mkdir(parents=True)
     raw(root / "closed/base.raw", MIB)
     raw(root / "secret.raw", MIB)
@@ -151,8 +161,6 @@ def test_files_that_may_not_be_read(tmp_path: Path) -> None:
         path.chmod(0o755)
     (root / "secret.raw").chmod(0)
     (root / "closed").chmod(0o644)
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, closed to others
-        folder.chmod(0o755)
     expected = dict.fromkeys(
         [
             "secret.raw",
