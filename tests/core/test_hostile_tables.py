@@ -145,7 +145,7 @@ def test_files_that_are_no_volumes(tmp_path: Path) -> None:
 def public() -> Iterator[Path]:
     """A folder that every user may enter, as pytest's own are not."""
     with TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)
         yield Path(folder)
 
 
