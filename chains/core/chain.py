@@ -3,9 +3,9 @@
 from chains.core import health
 from chains.core.findings import Finding
 from chains.core.forest import Forest, hints, link, outdated
-from chains.core.layer import Fingerprint, Layer, read_backing, read_layer, real_root
+from chains.core.layer import Fingerprint, Layer, read_backing, read_layer
 from chains.core.links import MAX_DEPTH, Chain, Trail, chain_findings
-from chains.core.paths import resolve_backing
+from chains.core.paths import real_root, resolve_backing
 
 __all__ = [
     "Chain",

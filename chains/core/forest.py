@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from chains.core import health
 from chains.core.findings import Code, Finding, critical
 from chains.core.layer import Layer
-from chains.core.links import MAX_DEPTH, Chain, Trail, chain_findings, identity, link_findings
+from chains.core.links import (
+    MAX_DEPTH,
+    Chain,
+    Trail,
+    chain_findings,
+    identity,
+    link_findings,
+    own_findings,
+)
 from chains.core.names import brief
 
 
@@ -66,10 +74,7 @@ def link(layers: Mapping[str, Layer], root: str = "") -> Forest:
     findings: list[Finding] = []
     for path in sorted(layers):
         layer = layers[path]
-        findings += layer.findings
-        if layer.backing_file is None:
-            continue
-        findings += health.format_findings(path, layer.backing_format)
+        findings += own_findings(layer)
         if layer.backing_path is None:
             continue
         overlays.setdefault(layer.backing_path, []).append(path)

@@ -21,10 +21,7 @@ def header_findings(header: Header, path: str, file_size: int) -> list[Finding]:
         found += _encryption_findings(header, path, file_size)
     if header.snapshots or header.extensions.bitmaps:
         found += table_findings(header, path, file_size)
-    end = max(
-        header.l1_offset + header.l1_needed * 8,
-        header.refcount_offset + header.refcount_clusters * header.cluster_size,
-    )
+    end = header.tables_end
     if end > file_size:
         found.append(
             critical(
@@ -94,74 +91,54 @@ def _feature_findings(header: Header, path: str) -> list[Finding]:
     return found
 
 
-def format_findings(overlay_path: str, recorded: str | None) -> list[Finding]:
-    """Judge the backing format that an overlay records; None is none recorded."""
-    if recorded is None or recorded in CHAIN_FORMATS:
-        return []
-    return [
-        critical(
-            Code.NOT_A_CHAIN_FORMAT,
-            overlay_path,
-            f"The layer records “{brief(recorded)}” as the format of its backing file; a chain"
-            " is made of raw and qcow2 only.",
-        )
-    ]
+def format_finding(overlay_path: str, recorded: str) -> Finding:
+    """Name an overlay that records another backing format than raw and qcow2."""
+    return critical(
+        Code.NOT_A_CHAIN_FORMAT,
+        overlay_path,
+        f"The layer records “{brief(recorded)}” as the format of its backing file; a chain is made"
+        " of raw and qcow2 only.",
+    )
 
 
-def unset_findings(
-    overlay_path: str, recorded: str | None, looks_like: str | None
-) -> list[Finding]:
-    """Judge an overlay that records no backing format, by what its backing file looks like."""
-    if recorded is not None:
-        return []
-    if looks_like is None:
-        return [
-            warning(
-                Code.BACKING_FORMAT_UNSET,
-                overlay_path,
-                "The layer does not record the format of its backing file, so tools guess by"
-                " content: raw today, something else once a guest writes a forged header. Record"
-                " it with qemu-img rebase -u -F raw.",
-            )
-        ]
-    told = f" If it is true, record it with qemu-img rebase -u -F {looks_like}."
-    return [
-        critical(
+def unset_finding(overlay_path: str, looks_like: str) -> Finding:
+    """Name an overlay that records no backing format, by what its backing file looks like."""
+    if looks_like == "raw":
+        return warning(
             Code.BACKING_FORMAT_UNSET,
             overlay_path,
-            f"The layer does not record the format of its backing file, whose content starts like"
-            f" {looks_like}: a guest may have forged that.{told if looks_like == 'qcow2' else ''}",
+            "The layer does not record the format of its backing file, so tools guess by"
+            " content: raw today, something else once a guest writes a forged header. Record"
+            " it with qemu-img rebase -u -F raw.",
         )
-    ]
+    return critical(
+        Code.BACKING_FORMAT_UNSET,
+        overlay_path,
+        f"The layer does not record the format of its backing file, whose content starts like"
+        f" {looks_like}: a guest may have forged that. If it is true, record it with qemu-img"
+        f" rebase -u -F {looks_like}.",
+    )
 
 
-def wrong_findings(overlay_path: str, recorded: str | None, found: str) -> list[Finding]:
-    """Compare the recorded backing format with the one that the backing file was read as."""
-    if recorded is None or recorded not in CHAIN_FORMATS or recorded == found:
-        return []
-    return [
-        critical(
-            Code.BACKING_FORMAT_WRONG,
-            overlay_path,
-            f"The layer records its backing file as {recorded}, but it is {found}: a guest reads"
-            f" nonsense through it. Correct the record with qemu-img rebase -u -F {found}, after"
-            " making sure which is right.",
-        )
-    ]
+def wrong_finding(overlay_path: str, recorded: str, found: str) -> Finding:
+    """Name an overlay whose backing file was read as another format than it records."""
+    return critical(
+        Code.BACKING_FORMAT_WRONG,
+        overlay_path,
+        f"The layer records its backing file as {recorded}, but it is {found}: a guest reads"
+        f" nonsense through it. Correct the record with qemu-img rebase -u -F {found}, after"
+        " making sure which is right.",
+    )
 
 
-def size_findings(overlay_path: str, size: int, backing_size: int) -> list[Finding]:
+def size_finding(overlay_path: str, size: int, backing_size: int) -> Finding:
     """Warn of an overlay smaller than its backing file (virtual sizes in bytes)."""
-    if size >= backing_size:
-        return []
-    return [
-        warning(
-            Code.SIZE_SHRINKS,
-            overlay_path,
-            f"The layer is {backing_size - size} bytes smaller than its backing file, which it"
-            " hides from there on. A careless merge would bring that old data back.",
-        )
-    ]
+    return warning(
+        Code.SIZE_SHRINKS,
+        overlay_path,
+        f"The layer is {backing_size - size} bytes smaller than its backing file, which it"
+        " hides from there on. A careless merge would bring that old data back.",
+    )
 
 
 def loop_finding(path: str) -> Finding:

@@ -11,30 +11,18 @@ from chains.core.health import header_findings
 from chains.core.names import brief
 from chains.core.paths import (
     Inside,
+    RealRoot,
     backing_from,
     has_protocol,
     locate_from,
+    real_root,
     reason_of,
     special_kind,
 )
-from chains.core.qcow2_header import FIRST_READ, Header, parse_header
+from chains.core.qcow2_header import FIRST_READ, Header, parse_named
 from chains.core.qcow2_tables import Tables, read_tables
 
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-class RealRoot(str):
-    """The directory of a storage domain, every link on the way to it followed.
-
-    Whoever reads many layers of a domain follows those links once, with `real_root`.
-    """
-
-    __slots__ = ()
-
-
-def real_root(root: str) -> RealRoot:
-    """Follow the links on the way to a domain, unless that has been done."""
-    return root if isinstance(root, RealRoot) else RealRoot(os.path.realpath(root))
 
 
 class Fingerprint(NamedTuple):
@@ -123,8 +111,7 @@ def read_backing(root: RealRoot, path: str, recorded: str | None, *, tables: boo
 
     The overlay's reading has followed all links of that path and found a regular file.
     """
-    place = Inside(path, f"{root.rstrip('/')}/{path}", stat.S_IFREG)
-    return _read(root, place, recorded, tables)
+    return _read(root, Inside(path, root.base + path, stat.S_IFREG), recorded, tables)
 
 
 def open_regular(place: Inside) -> int:
@@ -132,43 +119,49 @@ def open_regular(place: Inside) -> int:
 
     Raises ReadError: `backing-missing`, `backing-special`, `backing-unreadable`, `backing-invalid`.
     """
-    return _opened(place)[0]
-
-
-def _opened(place: Inside) -> tuple[int, os.stat_result]:
-    mode = place.mode
     try:
         # What it was is judged before opening: merely opening some devices does something.
+        if not stat.S_ISREG(place.mode):
+            raise _special(place.path, place.mode)
+        fd = os.open(place.real, OPEN_FLAGS)
+        mode = os.fstat(fd).st_mode
         if stat.S_ISREG(mode):
-            fd = os.open(place.real, OPEN_FLAGS)
-            status = os.fstat(fd)
-            mode = status.st_mode
-            if stat.S_ISREG(mode):
-                return fd, status
-            os.close(fd)
+            return fd
+        os.close(fd)
+        raise _special(place.path, mode)
     except OSError as error:
         raise ReadError(_lookup_finding(place.path, error)) from error
+
+
+def _special(path: str, mode: int) -> ReadError:
     detail = f"It is {special_kind(mode)}. Only regular files are volumes: it is not opened."
-    raise ReadError(critical(Code.BACKING_SPECIAL, place.path, detail))
+    return ReadError(critical(Code.BACKING_SPECIAL, path, detail))
 
 
 def _read(root: RealRoot, place: Inside, hint: str | None, tables: bool) -> Layer:
+    if not stat.S_ISREG(place.mode):
+        return _unreadable(place.path, hint, _special(place.path, place.mode).finding)
     try:
-        fd, status = _opened(place)
-    except ReadError as error:
-        return _unreadable(place.path, hint, error.finding)
-    try:
-        return _Reader(root, place.path, fd, status).read(hint, tables)
+        status = root.take(place.real)
+        # Should it have become something else since: opening does not wait for it, nor does reading.
+        fd = os.open(place.real, OPEN_FLAGS)
+        try:
+            status = status or os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return _unreadable(place.path, hint, _special(place.path, status.st_mode).finding)
+            return _Reader(root, place.path, fd, status).read(hint, tables)
+        finally:
+            os.close(fd)
     except OSError as error:
         return _unreadable(place.path, hint, _lookup_finding(place.path, error))
-    finally:
-        os.close(fd)
 
 
 class _Reader:
     """Reads one open volume."""
 
-    def __init__(self, root: str, path: str, fd: int, status: os.stat_result) -> None:
+    __slots__ = ("fd", "findings", "path", "root", "status")
+
+    def __init__(self, root: RealRoot, path: str, fd: int, status: os.stat_result) -> None:
         self.root = root
         self.path = path
         self.fd = fd
@@ -205,7 +198,7 @@ class _Reader:
     def _qcow2(self, head: bytes, with_tables: bool) -> Layer:
         size = self.status.st_size
         try:
-            header = parse_header(head, self.path, self.fd)
+            header, name = parse_named(head, self.path, self.fd)
         except ReadError as error:
             self.findings.append(error.finding)
             return self._layer("qcow2", 0, None)
@@ -213,8 +206,8 @@ class _Reader:
         if header.has_data_file:
             self.findings.append(self._data_file_finding(header))
         backing_path = None
-        if header.backing_file is not None:
-            target = self._beside(header.backing_file)
+        if name is not None:
+            target = self._beside(name)
             if isinstance(target, Finding):
                 self.findings.append(target)
             else:
@@ -223,7 +216,7 @@ class _Reader:
         if with_tables:
             tables = read_tables(self.fd, header, self.path, size)
             self.findings += tables.findings
-        return self._layer("qcow2", header.virtual_size, header, backing_path, tables)
+        return self._layer("qcow2", header.virtual_size, header, name, backing_path, tables)
 
     def _judge_raw_backing(self, seen: str | None, head: bytes) -> None:
         """A raw layer is never probed by QEMU when its overlay says raw; another tool might."""
@@ -244,10 +237,10 @@ class _Reader:
 
     def _names_a_file(self, head: bytes) -> bool:
         try:
-            header = parse_header(head, self.path, self.fd)
+            header, name = parse_named(head, self.path, self.fd)
         except ReadError:
             return False
-        return header.backing_file is not None or header.has_data_file
+        return name is not None or header.has_data_file
 
     def _iso(self) -> str | None:
         if self.status.st_size <= formats.ISO_OFFSET:
@@ -301,17 +294,18 @@ class _Reader:
     def _critical(self, code: Code, detail: str) -> None:
         self.findings.append(critical(code, self.path, detail))
 
-    def _layer(
-        self, name: str, size: int, header: Header | None, backing_path: str | None = None,
-        tables: Tables | None = None,
+    def _layer(  # noqa: PLR0917 - the fields of a layer, in their order
+        self, name: str, size: int, header: Header | None, backing_file: str | None = None,
+        backing_path: str | None = None, tables: Tables | None = None,
     ) -> Layer:  # fmt: skip
         status = self.status
+        cluster, recorded = None, None
+        if header is not None:
+            cluster, recorded = 1 << header.cluster_bits, header.extensions.backing_format
         return Layer(
             self.path, name, size, status.st_size, status.st_blocks * 512, status.st_mtime,
-            header.cluster_size if header else None,
-            header.backing_file if header else None,
-            header.backing_format if header else None,
-            backing_path, Fingerprint.of(status), header, tuple(self.findings), tables,
+            cluster, backing_file, recorded, backing_path,
+            Fingerprint.of(status), header, tuple(self.findings), tables,
         )  # fmt: skip
 
 

@@ -48,17 +48,30 @@ def identity(layer: Layer) -> tuple[int, int] | str:
     return (file.device, file.inode) if file.inode else layer.path
 
 
+def own_findings(layer: Layer) -> tuple[Finding, ...]:
+    """Collect what is wrong with a layer, whatever it lies over."""
+    recorded = layer.backing_format
+    if recorded is None or recorded in health.CHAIN_FORMATS:
+        return layer.findings
+    return (*layer.findings, health.format_finding(layer.path, recorded))
+
+
 def link_findings(overlay: Layer, backing: Layer, root: str) -> list[Finding]:
     """Judge an overlay against the layer that was read as its backing file, in the domain `root`."""
-    looks_like = backing.format if backing.format != "raw" else None
-    if any(f.code is Code.NOT_A_CHAIN_FORMAT for f in backing.findings):
-        looks_like = "another image format"
-    return [
-        *health.unset_findings(overlay.path, overlay.backing_format, looks_like),
-        *health.wrong_findings(overlay.path, overlay.backing_format, backing.format),
-        *health.size_findings(overlay.path, overlay.virtual_size, backing.virtual_size),
-        *_sideways_findings(overlay, backing, root),
-    ]
+    found: list[Finding] = []
+    # Sound links, nearly all of them, pay for these few comparisons only.
+    recorded = overlay.backing_format
+    if recorded is None:
+        foreign = any(f.code is Code.NOT_A_CHAIN_FORMAT for f in backing.findings)
+        looks_like = "another image format" if foreign else backing.format
+        found.append(health.unset_finding(overlay.path, looks_like))
+    elif recorded != backing.format and recorded in health.CHAIN_FORMATS:
+        found.append(health.wrong_finding(overlay.path, recorded, backing.format))
+    if overlay.virtual_size < backing.virtual_size:
+        found.append(health.size_finding(overlay.path, overlay.virtual_size, backing.virtual_size))
+    if backing.backing_file is not None:
+        found += _sideways_findings(overlay, backing, root)
+    return found
 
 
 def _sideways_findings(overlay: Layer, backing: Layer, root: str) -> list[Finding]:
@@ -91,8 +104,9 @@ def chain_findings(layers: Sequence[Layer], root: str) -> tuple[Finding, ...]:
 
 
 def _each_finding(layers: Sequence[Layer], root: str) -> Iterator[Finding]:
-    for index, layer in enumerate(layers):
-        yield from layer.findings
-        yield from health.format_findings(layer.path, layer.backing_format)
-        if index + 1 < len(layers):
-            yield from link_findings(layer, layers[index + 1], root)
+    above: Layer | None = None
+    for layer in layers:
+        if above is not None:
+            yield from link_findings(above, layer, root)
+        yield from own_findings(layer)
+        above = layer

@@ -116,7 +116,8 @@ def _read_written(root: str, layer: Layer, tick: Tick) -> ExtentMap:
             if (status.st_dev, status.st_ino) != (judged.device, judged.inode):
                 raise _changed(layer)
             try:
-                if layer.header is not None and qcow2.parse_header(fd) != layer.header:
+                named = (layer.header, layer.backing_file)
+                if layer.header is not None and qcow2.parse_named(fd) != named:
                     raise _changed(layer)
                 return _read(fd, layer, tick)
             except ReadError:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from chains.core.findings import Code, Finding, critical
@@ -29,29 +30,82 @@ class Inside(NamedTuple):
     mode: int
 
 
+class RealRoot(str):
+    """The directory of a storage domain, every link on the way to it followed, and what was seen there.
+
+    It is made for one reading, of a chain or of a whole domain: each file is looked at once, however
+    many layers name it. What is remembered can only be older than what is then read of a file, and
+    a fingerprint that is too old shows as a change.
+    """
+
+    base: str  # ends with a slash
+    folders: set[str]  # relative to the root; no part of them is a link
+    _looks: dict[str, os.stat_result]  # of files that have not been read yet
+    _files: set[str]  # that are regular
+
+    def __new__(cls, root: str) -> "RealRoot":
+        """Follow the links."""
+        real = str.__new__(cls, os.path.realpath(root))
+        real.base = f"{real.rstrip('/')}/"
+        real.folders = {""}
+        real._looks = {}
+        real._files = set()
+        return real
+
+    def listed(self, paths: Iterable[str]) -> None:
+        """Note what a listing has just found to be regular files, in folders that are no links."""
+        for path in paths:
+            self._files.add(self.base + path)
+            if "/" in path:
+                self.folders.add(path.rpartition("/")[0])
+
+    def mode(self, plain: str) -> int:
+        """What an absolute path leads to, as lstat says it. Raises OSError, ValueError."""
+        if plain in self._files:
+            return stat.S_IFREG
+        status = self._looks.get(plain)
+        if status is None:
+            status = self._looks[plain] = os.lstat(plain)
+        return status.st_mode
+
+    def take(self, plain: str) -> os.stat_result | None:
+        """Return what lstat said of a file that is about to be read; None when it was not asked."""
+        self._files.add(plain)
+        return self._looks.pop(plain, None)
+
+
+def real_root(root: str) -> RealRoot:
+    """Follow the links on the way to a domain, unless that has been done for this reading."""
+    return root if isinstance(root, RealRoot) else RealRoot(root)
+
+
 def locate(root: str, path: str) -> Inside | None:
     """Follow every link of `path` (absolute, or relative to `root`); None when it leaves the root.
 
     Raises OSError (nothing is there, or it may not be looked at), and ValueError for names that no
     file can have.
     """
-    return locate_from(os.path.realpath(root), "", path)
+    return locate_from(real_root(root), "", path)
 
 
-def locate_from(real_root: str, folder: str, name: str) -> Inside | None:
+def locate_from(root: RealRoot, folder: str, name: str) -> Inside | None:
     """Do the same from `folder` (relative to the root); no part of either may be a link."""
-    base = real_root.rstrip("/")
-    plain = f"{base}/{folder}/{name}" if folder else f"{base}/{name}"
-    if "/" not in name and name not in ("", ".", ".."):
-        # A name beside its layer, as nearly all are: one look instead of one at every folder.
-        mode = os.lstat(plain).st_mode
+    path = f"{folder}/{name}" if folder else name
+    absolute = name[:1] == "/"
+    where, _, last = path.rpartition("/")
+    if where in root.folders and not absolute and last not in ("", ".", ".."):
+        # One look where nearly all layers are: beside each other, in folders that are no links.
+        plain = root.base + path
+        mode = root.mode(plain)
         if not stat.S_ISLNK(mode):
-            return Inside(plain[len(base) + 1 :], plain, mode)
-    found = _follow(base, name if name.startswith("/") else plain)
-    if found is None or not found[0].startswith(f"{base}/"):
+            return Inside(path, plain, mode)
+    found = _follow(root.base[:-1], name if absolute else root.base + path)
+    if found is None or not found[0].startswith(root.base):
         return None
     real, mode = found
-    return Inside(real[len(base) + 1 :], real, mode)
+    inside = real[len(root.base) :]
+    root.folders.add(inside.rpartition("/")[0])
+    return Inside(inside, real, mode)
 
 
 def folder_of_name(root: str, folder: str, name: str) -> str | None:
@@ -60,7 +114,7 @@ def folder_of_name(root: str, folder: str, name: str) -> str | None:
     `folder` is where a relative `name` starts; both folders are relative to the root. None when it
     is outside of the domain, or not there.
     """
-    base = os.path.realpath(root).rstrip("/")
+    base = real_root(root).base[:-1]
     start = name if name.startswith("/") else f"{base}/{folder}/{name}"
     try:
         found = _follow(base, f"{os.path.dirname(start)}/")
@@ -128,32 +182,33 @@ def resolve_backing(root: str, layer_path: str, name: str) -> str | Finding:
     Returns its path relative to `root`, all links followed; or a critical Finding about the layer
     at `layer_path` when the name is no file name, leaves the domain, or nothing usable is there.
     """
-    real_root = os.path.realpath(root)
+    real = real_root(root)
     folder = layer_path.rpartition("/")[0]
     if folder:
         try:
-            place = locate_from(real_root, "", folder)
+            place = locate_from(real, "", folder)
         except (OSError, ValueError) as error:
             return _lookup_finding(layer_path, brief(name), error)
         if place is None:
             return _outside_finding(layer_path, brief(name))
         folder = place.path
-    return backing_from(real_root, folder, layer_path, name)
+    return backing_from(real, folder, layer_path, name)
 
 
-def backing_from(real_root: str, folder: str, layer_path: str, name: str) -> str | Finding:
+def backing_from(root: RealRoot, folder: str, layer_path: str, name: str) -> str | Finding:
     """Do the same for a layer in `folder`; no part of either path may be a link."""
-    refusal = _refuse_name(real_root, layer_path, name)
-    if refusal:
-        return refusal
     try:
-        target = locate_from(real_root, folder, name)
+        if "/" in name or ":" in name or not name or "\0" in name:
+            refusal = _refuse_name(root, layer_path, name)
+            if refusal:
+                return refusal
+        target = locate_from(root, folder, name)
     except (OSError, ValueError) as error:
         return _lookup_finding(layer_path, brief(name), error)
     if target is None:
         return _outside_finding(layer_path, brief(name))
-    words = special_kind(target.mode)
-    if words:
+    if not stat.S_ISREG(target.mode):
+        words = special_kind(target.mode)
         return critical(
             Code.BACKING_SPECIAL,
             layer_path,
@@ -197,7 +252,7 @@ def reason_of(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _refuse_name(real_root: str, layer_path: str, name: str) -> Finding | None:
+def _refuse_name(root: RealRoot, layer_path: str, name: str) -> Finding | None:
     if not name or "\0" in name:
         return critical(
             Code.BACKING_INVALID, layer_path, f"“{brief(name)}” is no name that a file can have."
@@ -209,7 +264,11 @@ def _refuse_name(real_root: str, layer_path: str, name: str) -> Finding | None:
             f"QEMU takes the backing file “{brief(name)}” for a protocol, not for a file. If a"
             " file is meant, rebase the layer to “./” and the name.",
         )
-    if name.startswith(_PSEUDO) and not os.path.normpath(name).startswith(f"{real_root}/"):
+    if (
+        name[0] == "/"
+        and name.startswith(_PSEUDO)
+        and not os.path.normpath(name).startswith(root.base)
+    ):
         return critical(
             Code.BACKING_PROTOCOL,
             layer_path,

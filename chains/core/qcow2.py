@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from chains.core.errors import FragmentedError, ReadError
 from chains.core.extents import MAX_RUNS, Bytes, ExtentMap, Int64s, Kind, joined
 from chains.core.findings import Code, critical
-from chains.core.qcow2_header import Header, parse_header
+from chains.core.qcow2_header import Header, parse_header, parse_named
 
-__all__ = ["Header", "parse_header", "read_extents"]
+__all__ = ["Header", "parse_header", "parse_named", "read_extents"]
 
 UInt64s = NDArray[np.uint64]
 Flags = NDArray[np.bool_]

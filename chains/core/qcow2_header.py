@@ -62,6 +62,7 @@ class Header(NamedTuple):
     """What a qcow2 header says. Offsets and sizes are bytes; names as `os.fsdecode` gives them.
 
     `l1_needed` is how many L1 entries the virtual size takes; those beyond them belong to VM state.
+    `tables_end` is where the file ends at the earliest: behind its L1 and its refcount table.
     """
 
     version: int
@@ -84,7 +85,7 @@ class Header(NamedTuple):
     header_length: int
     compression: str
     extensions: Extensions
-    backing_file: str | None = None
+    tables_end: int
 
     @property
     def cluster_size(self) -> int:
@@ -173,6 +174,13 @@ def parse_header(source: bytes | int, path: str = "", fd: int | None = None) -> 
     Raises ReadError (`header-invalid`, `truncated`, `feature-unknown`, `backing-invalid`) for
     anything that QEMU would refuse to open.
     """
+    return parse_named(source, path, fd)[0]
+
+
+def parse_named(
+    source: bytes | int, path: str = "", fd: int | None = None
+) -> tuple[Header, str | None]:
+    """Do the same, and return the name of the backing file too: all that two headers differ in."""
     if isinstance(source, int):
         head, fd = _pread(source, FIRST_READ, path), source
     else:
@@ -187,10 +195,10 @@ def parse_header(source: bytes | int, path: str = "", fd: int | None = None) -> 
         if header is None:
             raise _truncated()
         if header.backing_offset and header.backing_length:
-            header = Header._make((*header[:-1], _backing_name(header, head)))
+            return header, _backing_name(header, head)
     except ReadError as error:
         raise ReadError(replace(error.finding, path=path)) from error
-    return header
+    return header, None
 
 
 def _pread(fd: int, size: int, path: str) -> bytes:
@@ -252,6 +260,7 @@ def _fixed(head: bytes) -> Header | None:
         encryption, snapshots, snapshots_offset,
         incompatible, compatible, autoclear, header_length,
         _COMPRESSION_NAMES[compression], extensions,
+        max(l1_offset + l1_needed * 8, refcount_offset + refcount_clusters * cluster),
     )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from django.db import transaction
 from chains.core.errors import StrataError
 from chains.core.facts import stored_facts
 from chains.core.forest import Forest, hints, link, outdated
-from chains.core.layer import Layer, read_layer, real_root
+from chains.core.layer import Layer, read_layer
 from chains.core.names import display
+from chains.core.paths import real_root
 from chains.core.plans import DATA_FILE, ENCRYPTION
 from chains.models import BlockMap, Disk, Finding, StorageDomain, Volume
 from chains.storage import directory
@@ -42,6 +43,7 @@ def read_forest(root: str, report: Report | None = None) -> Forest:
         ) from error
     layers: dict[str, Layer] = {}
     real = real_root(root)
+    real.listed(paths)
     for number, path in enumerate(paths):
         layers[path] = read_layer(real, path, tables=True)
         if report is not None:

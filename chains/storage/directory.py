@@ -1,7 +1,6 @@
 """Any directory of images: how its volumes are listed."""
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,12 +48,13 @@ def list_files(root: str) -> Iterator[str]:
         except OSError:
             continue
         for entry in entries:
-            path = os.path.join(where, entry.name)
+            path = f"{where}/{entry.name}" if where else entry.name
             try:
-                mode = entry.stat(follow_symlinks=False).st_mode
+                # The listing itself says what most entries are: no look at each of them.
+                if entry.is_file(follow_symlinks=False):
+                    if not entry.name.startswith(TEMPORARY):
+                        yield path
+                elif entry.is_dir(follow_symlinks=False) and depth < MAX_DEPTH:
+                    pending.append((path, depth + 1))
             except OSError:
                 continue
-            if stat.S_ISREG(mode) and not entry.name.startswith(TEMPORARY):
-                yield path
-            elif stat.S_ISDIR(mode) and depth < MAX_DEPTH:
-                pending.append((path, depth + 1))
