@@ -2,6 +2,7 @@
 
 import os
 import stat
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from chains.core import formats, raw
@@ -22,6 +23,8 @@ from chains.core.paths import (
 from chains.core.qcow2_header import FIRST_READ, Header, parse_named
 from chains.core.qcow2_tables import Tables, read_tables
 
+# The years 1970 and 9999, with a day to spare for every time zone.
+FIRST_MOMENT, LAST_MOMENT = 0, 253_402_214_400
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -59,17 +62,14 @@ class Layer(NamedTuple):
     """One volume as it stands in a chain. Sizes are bytes; `findings` are of this layer alone.
 
     `path` and `backing_path` are relative to the domain root, all links followed; `backing_path` is
-    None when there is no backing file or its name is unsafe. `mtime` is in seconds since 1970.
-    `tables` are None unless they were asked for, and of anything but qcow2.
+    None when there is no backing file or its name is unsafe. `tables` are None unless they were
+    asked for, and of anything but qcow2.
     """
 
     path: str
     format: str
     virtual_size: int
-    file_size: int
     on_disk: int
-    mtime: float
-    cluster_size: int | None
     backing_file: str | None
     backing_format: str | None
     backing_path: str | None
@@ -77,6 +77,26 @@ class Layer(NamedTuple):
     header: Header | None
     findings: tuple[Finding, ...]
     tables: Tables | None = None
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the file, holes included."""
+        return self.fingerprint.size
+
+    @property
+    def mtime(self) -> float:
+        """When it was written last, in seconds since 1970."""
+        return self.fingerprint.mtime_ns / 10**9
+
+    @property
+    def modified(self) -> datetime:
+        """The same as a moment, the nearest that a calendar has: storage may say anything."""
+        return datetime.fromtimestamp(min(max(self.mtime, FIRST_MOMENT), LAST_MOMENT), UTC)
+
+    @property
+    def cluster_size(self) -> int | None:
+        """Bytes of a cluster; None for anything but qcow2."""
+        return self.header.cluster_size if self.header else None
 
     @property
     def is_readable(self) -> bool:
@@ -203,11 +223,11 @@ class _Reader:
             self.findings.append(error.finding)
             return self._layer("qcow2", 0, None)
         self.findings += header_findings(header, self.path, size)
-        if header.has_data_file:
+        if header.incompatible and header.has_data_file:
             self.findings.append(self._data_file_finding(header))
         backing_path = None
         if name is not None:
-            target = self._beside(name)
+            target = backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
             if isinstance(target, Finding):
                 self.findings.append(target)
             else:
@@ -265,7 +285,10 @@ class _Reader:
             )
         shown = brief(name)
         if not has_protocol(name):
-            target = self._beside(name)
+            # (qemu-img looks for a relative data file in its own current directory, QEMU's
+            # management tools beside the layer. Strata opens neither, and only says where one
+            # would be expected.)
+            target = backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
             if isinstance(target, str):
                 return warning(
                     Code.DATA_FILE,
@@ -283,14 +306,6 @@ class _Reader:
             " started on this chain.",
         )
 
-    def _beside(self, name: str) -> str | Finding:
-        """Find what a name in this layer's header stands for.
-
-        (qemu-img looks for a relative data file in its own current directory, QEMU's management
-        tools beside the layer. Strata opens neither, and only says where one would be expected.)
-        """
-        return backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
-
     def _critical(self, code: Code, detail: str) -> None:
         self.findings.append(critical(code, self.path, detail))
 
@@ -299,21 +314,16 @@ class _Reader:
         backing_path: str | None = None, tables: Tables | None = None,
     ) -> Layer:  # fmt: skip
         status = self.status
-        cluster, recorded = None, None
-        if header is not None:
-            cluster, recorded = 1 << header.cluster_bits, header.extensions.backing_format
+        recorded = header.extensions.backing_format if header else None
         return Layer(
-            self.path, name, size, status.st_size, status.st_blocks * 512, status.st_mtime,
-            cluster, backing_file, recorded, backing_path,
+            self.path, name, size, status.st_blocks * 512, backing_file, recorded, backing_path,
             Fingerprint.of(status), header, tuple(self.findings), tables,
         )  # fmt: skip
 
 
 def _unreadable(path: str, hint: str | None, finding: Finding) -> Layer:
     nothing = Fingerprint(0, 0, 0, 0, 0)
-    return Layer(
-        path, hint or "raw", 0, 0, 0, 0.0, None, None, None, None, nothing, None, (finding,)
-    )
+    return Layer(path, hint or "raw", 0, 0, None, None, None, nothing, None, (finding,))
 
 
 def _lookup_finding(path: str, error: OSError | ValueError) -> Finding:

@@ -85,13 +85,8 @@ class _Walk:
         self.waits = False
 
     def run(self, tick: Callable[[float], None]) -> ExtentMap:
-        tables, offsets = self._l2_tables()
-        l2_bytes = len(offsets) * self.cluster
-        order = np.argsort(offsets, kind="stable")
-        tables, offsets = tables[order], offsets[order]
-        if l2_bytes > self.on_disk:
-            kept = self._outside_holes(offsets)
-            tables, offsets = tables[kept], offsets[kept]
+        tables, offsets, named = self._l2_tables()
+        l2_bytes = named * self.cluster
         step = max(1, BATCH // self.cluster)
         buffer = bytearray(min(step, max(1, len(offsets))) * self.cluster)
         batches = []
@@ -107,27 +102,49 @@ class _Walk:
             tick(at / len(offsets))
         return self._assemble(batches, l2_bytes)
 
-    def _l2_tables(self) -> tuple[Int64s, Int64s]:
-        """Return which L2 tables exist and where: index in the L1 table, offset in the file."""
+    def _l2_tables(self) -> tuple[Int64s, Int64s, int]:
+        """Return the L2 tables by offset (index in the L1 table, offset), and how many are named.
+
+        The L1 table is read in parts: once it has named more than the file has room for on disk,
+        tables in holes are dropped at once, so that a claim costs nothing.
+        """
         needed = self.header.l1_needed
         if self.header.l1_offset + needed * 8 > self.file_size:
             raise self._truncated("its L1 table lies beyond its end")
-        raw = bytearray(needed * 8)
-        self._read_into(memoryview(raw), self.header.l1_offset)
-        entries = np.frombuffer(raw, np.uint64)
-        present = np.flatnonzero(entries)
-        offsets = (entries[present].byteswap() & OFFSET_MASK).astype(np.int64)
-        # An offset of zero is "unallocated", whatever the other bits say.
-        present, offsets = present[offsets > 0], offsets[offsets > 0]
-        if not len(offsets):
-            return present, offsets
-        if (offsets & (self.cluster - 1)).any():
-            raise self._invalid("an L2 table does not start at a cluster")
-        if int(offsets.max()) + self.cluster > self.file_size:
-            raise self._truncated("an L2 table lies beyond its end")
-        if len(np.unique(offsets)) != len(offsets):
+        buffer = memoryview(bytearray(min(needed * 8, BATCH)))
+        parts, named = [(np.zeros(0, np.int64), np.zeros(0, np.int64))], 0
+        for first in range(0, needed, BATCH // 8):
+            part = buffer[: (needed - first) * 8]
+            self._read_into(part, self.header.l1_offset + first * 8)
+            tables, offsets = self._named_tables(np.frombuffer(part, np.uint64))
+            named += len(offsets)
+            if named * self.cluster > self.on_disk:
+                kept = self._outside_holes(offsets)
+                tables, offsets = tables[kept], offsets[kept]
+            parts.append((tables + first, offsets))
+        tables = np.concatenate([part[0] for part in parts])
+        offsets = np.concatenate([part[1] for part in parts])
+        order = np.argsort(offsets, kind="stable")
+        tables, offsets = tables[order], offsets[order]
+        if (offsets[1:] == offsets[:-1]).any():
             # Shared tables would also let a small file stand for any number of extents.
             raise self._invalid("two parts of the disk share one L2 table")
+        return tables, offsets, named
+
+    def _named_tables(self, entries: UInt64s) -> tuple[Int64s, Int64s]:
+        """Return the tables that a part of the L1 table names, by offset."""
+        # An offset of zero is "unallocated", whatever the other bits say.
+        offsets = (entries.byteswap() & OFFSET_MASK).view(np.int64)
+        present = np.flatnonzero(offsets)
+        if len(present) < len(offsets):
+            offsets = offsets[present]
+        if int(np.bitwise_or.reduce(offsets)) & (self.cluster - 1):
+            raise self._invalid("an L2 table does not start at a cluster")
+        if len(offsets) and int(offsets.max()) + self.cluster > self.file_size:
+            raise self._truncated("an L2 table lies beyond its end")
+        if (offsets[1:] < offsets[:-1]).any():
+            order = np.argsort(offsets, kind="stable")
+            present, offsets = present[order], offsets[order]
         return present, offsets
 
     def _outside_holes(self, offsets: Int64s) -> Int64s:

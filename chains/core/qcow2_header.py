@@ -6,6 +6,7 @@ block/qcow2.c enforces when it opens an image.
 
 import os
 import struct
+import sys
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -54,6 +55,8 @@ _FIELDS = {
     b"\0\0\0\x03": struct.Struct(">4xIQIIQIIQQIIQQQQII"),
 }
 _OF_VERSION_2 = (0, 0, 0, 4, 72)
+# What os.fsdecode looks up anew for every name.
+_NAMES = sys.getfilesystemencoding()
 _COMPRESSION_NAMES = ("zlib", "zstd")
 _ENCRYPTION_NAMES = (None, "aes", "luks")
 
@@ -335,7 +338,7 @@ def _backing_name(header: Header, head: bytes) -> str:
             "The backing file's name contains a zero byte: no file can have that name, and"
             " tools read it differently."
         )
-    return os.fsdecode(name)
+    return name.decode(_NAMES, "surrogateescape")
 
 
 def _invalid(detail: str) -> ReadError:

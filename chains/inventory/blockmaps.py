@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
@@ -120,7 +119,7 @@ def store_layers(active: Volume, chain: Chain, fresh: Mapping[str, ExtentMap]) -
             # The layer was written since the scan: the row follows, or the page would ask for ever.
             Volume.objects.filter(pk=volume.pk).update(
                 fingerprint=fingerprint, file_size=layer.file_size, on_disk=layer.on_disk,
-                modified=datetime.fromtimestamp(layer.mtime, UTC),
+                modified=layer.modified,
             )  # fmt: skip
         if layer.path in fresh:
             facts = {"fingerprint": fingerprint, "data": fresh[layer.path].to_bytes()}

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
 from django.db import transaction
 
@@ -124,7 +123,7 @@ def facts_of(root: str, layer: Layer) -> dict[str, object]:
         "features": features(layer),
         "header": stored_facts(layer),
         "fingerprint": layer.fingerprint.to_text(),
-        "modified": datetime.fromtimestamp(layer.mtime, UTC),
+        "modified": layer.modified,
         "in_use": _in_use(root, layer.path),
     }
 
@@ -236,7 +235,6 @@ def _summarise(disk: Disk, forest: Forest, path: str, findings: dict[str, list[s
     disk.layers = len(layers)
     disk.virtual_size = min(layers[0].virtual_size, 2**63 - 1)
     disk.on_disk = sum(layer.on_disk for layer in layers)
-    frozen = [layer.mtime for layer in layers[1:]]
-    disk.oldest_snapshot = datetime.fromtimestamp(min(frozen), UTC) if frozen else None
+    disk.oldest_snapshot = min((layer.modified for layer in layers[1:]), default=None)
     disk.findings = len(worst)
     disk.severity = max(worst, key=lambda severity: _RANK[severity], default="")

@@ -25,8 +25,8 @@ def layer(path: str, backing: str | None = None, recorded: str | None = "qcow2",
     file = Fingerprint(1, int.from_bytes(path.encode()), 3, 4, 5)
     name = f"/domain/{backing}" if backing else None
     return Layer(
-        path, image_format, size, size, size, 0.0, 65536, name, recorded if backing else None,
-        backing, file, None, (),
+        path, image_format, size, size, name, recorded if backing else None, backing, file, None,
+        (),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.core.images import GIB, MIB, patch, qcow2, raw
 from tests.core.measured import NOBODY_USER, assert_cheap, measure
 from tests.core.test_chain import codes, overlay
-from tests.core.test_hostile import header
+from tests.core.test_hostile import header, sparse_tables
 
 LARGEST = 2**22  # entries of an L1 table of 32 MiB
 BITS = 17
@@ -36,8 +36,14 @@ def huge(path: Path, below: str | None, table: bytes | None) -> Path:
     return path
 
 
-# What the entries hold: nothing at all, or nothing but a mark.
-TABLES = {"hole": None, "marked": np.full(LARGEST, 1 << 63, ">u8").tobytes()}
+# What the entries hold: nothing but a mark, or each a table of its own, in one hole of 512 GiB.
+MARKED = np.full(LARGEST, 1 << 63, ">u8").tobytes()
+POINTING = ((np.arange(LARGEST, dtype=">u8") + 600) << BITS | 1 << 63).astype(">u8").tobytes()
+TABLES = {
+    "hole": None,
+    "marked": MARKED,
+    "pointing": POINTING[: LARGEST * 8 - 8 * 601] + bytes(8 * 601),
+}
 
 
 def tower(folder: Path, kind: str, layers: int) -> str:
@@ -70,6 +76,16 @@ def test_small_files_with_large_claims(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         raw(tmp_path / "base.raw", MIB)
     assert_cheap(tmp_path, {name: code for name, (_, code) in claims.items()})
+
+
+def test_two_million_tables_in_one_hole(tmp_path: Path) -> None:
+    path = sparse_tables(tmp_path / "all.qcow2", 2**21 - 1, size=2**50)
+    assert path.stat().st_size > 128 * GIB
+    sparse_tables(tmp_path / "stored.qcow2", 2**20)
+    # One table is stored at the far end: the hole before it must not be read through.
+    patch(tmp_path / "stored.qcow2", (1024 + 2**20 - 1) << 16, "Q", (1 << 63) | 1 << 16)
+    sparse_tables(tmp_path / "wide.qcow2", 2**20, step=3)
+    assert_cheap(tmp_path, {"all.qcow2": "fine", "stored.qcow2": "fine", "wide.qcow2": "fine"})
 
 
 OFFSETS = {

@@ -336,3 +336,14 @@ def test_domains_do_not_overlap(root, domain):
         services.add_domain("other", "/", "directory", "here")
     services.add_domain("elsewhere", str(root), "directory", "another-host")
     services.add_domain("beside", f"{root}-2", "directory", "here")
+
+
+def test_a_file_from_a_year_that_no_calendar_has(root, domain, scan):
+    images.lesson(root)
+    os.utime(root / "snap1.img", (0, 0))
+    os.utime(root / "base.img", (1, -(2**40)))
+    os.utime(root / "snap2.img", (1, 2**40))
+    scan()
+    years = {row.path: row.modified.year for row in domain.volumes.all()}
+    assert years["snap1.img"] == years["base.img"] == 1970
+    assert years["snap2.img"] > 2400, "as late as the file system can say"
