@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
 from chains.core import qcow2, raw
@@ -56,6 +56,7 @@ def read_chain_maps(
 def _read_all(
     root: str, layers: list[Layer], report: Report | None, written: str | None
 ) -> dict[str, ExtentMap]:
+    """Read several layers at once; raises what the first that failed has raised."""
     done = [0] * len(layers)
 
     def read(number: int) -> ExtentMap:
@@ -65,24 +66,19 @@ def _read_all(
         read_one = _read_written if layers[number].path == written else _read_still
         return read_one(root, layers[number], tick)
 
-    if len(layers) == 1 and report is None:
-        return {layers[0].path: read(0)}
     pool = ThreadPoolExecutor(THREADS, "layer")
     try:
-        futures = [pool.submit(read, number) for number in range(len(layers))]
-        _await(futures, lambda: report and report(sum(done), STEPS_A_LAYER * len(layers)))
-        return {layer.path: future.result() for layer, future in zip(layers, futures, strict=True)}
+        futures = {layer.path: pool.submit(read, n) for n, layer in enumerate(layers)}
+        waiting = set(futures.values())
+        while waiting:
+            ended, waiting = wait(waiting, REPORT_SECONDS, FIRST_EXCEPTION)
+            if any(future.exception() for future in ended):
+                break
+            if report is not None:
+                report(sum(done), STEPS_A_LAYER * len(layers))
+        return {path: future.result() for path, future in futures.items() if future.done()}
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _await(futures: list[Future[ExtentMap]], tell: Callable[[], object]) -> None:
-    """Wait for all, or for the first that fails."""
-    while True:
-        done, waiting = wait(futures, REPORT_SECONDS, FIRST_EXCEPTION)
-        if not waiting or any(future.exception() for future in done):
-            return
-        tell()
 
 
 def _read_still(root: str, layer: Layer, tick: Tick) -> ExtentMap:
