@@ -9,6 +9,7 @@ bare pread of the same L2 tables. Memory is the peak of a fresh process beyond i
 
 import argparse
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def floor(top: Path) -> tuple[Callable[[], None], int]:
         (top.parent / layer.path, stretches(chain, number))
         for number, layer in enumerate(chain.layers)
     ]
-    buffer = memoryview(bytearray(BATCH))
+    buffer = memoryview(mmap.mmap(-1, BATCH))  # page by page, the fastest that a read can be
 
     def read() -> None:
         for path, parts in plan:

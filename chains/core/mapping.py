@@ -15,8 +15,9 @@ from chains.core.links import Chain
 from chains.core.paths import locate
 
 # Two layers at once: while one waits for storage or for a lock of the interpreter, the other works.
-# More did not pay, neither warm nor cold (benchmarks/block_maps.py).
-THREADS = 2
+# More did not pay, neither warm nor cold (benchmarks/block_maps.py). The threads stay, for their
+# buffers' sake.
+_readers = ThreadPoolExecutor(2, "layer")
 STEPS_A_LAYER = 1000
 REPORT_SECONDS = 0.2
 TRIES, RETRY_SECONDS = 3, 0.05
@@ -66,9 +67,8 @@ def _read_all(
         read_one = _read_written if layers[number].path == written else _read_still
         return read_one(root, layers[number], tick)
 
-    pool = ThreadPoolExecutor(THREADS, "layer")
+    futures = {layer.path: _readers.submit(read, n) for n, layer in enumerate(layers)}
     try:
-        futures = {layer.path: pool.submit(read, n) for n, layer in enumerate(layers)}
         waiting = set(futures.values())
         while waiting:
             ended, waiting = wait(waiting, REPORT_SECONDS, FIRST_EXCEPTION)
@@ -78,7 +78,7 @@ def _read_all(
                 report(sum(done), STEPS_A_LAYER * len(layers))
         return {path: future.result() for path, future in futures.items() if future.done()}
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        wait([future for future in futures.values() if not future.cancel()])
 
 
 def _read_still(root: str, layer: Layer, tick: Tick) -> ExtentMap:
