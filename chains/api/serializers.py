@@ -102,6 +102,7 @@ class MergeRequestSerializer(serializers.Serializer[Any]):
 
     base = serializers.IntegerField(min_value=1)
     top = serializers.IntegerField(min_value=1)
+    strategy = serializers.ChoiceField(["auto", "commit", "rebase", "convert"], default="auto")
 
 
 class LiveSerializer(serializers.Serializer[Any]):

@@ -178,7 +178,10 @@ class Merges(generics.ListCreateAPIView[Merge]):
         base = get_object_or_404(Volume, pk=asked.validated_data["base"])
         top = get_object_or_404(Volume, pk=asked.validated_data["top"])
         try:
-            merge = merge_services.request_merge(base, top, person(request), origin(request))
+            merge = merge_services.request_merge(
+                base, top, person(request), origin(request),
+                strategy=asked.validated_data["strategy"],
+            )  # fmt: skip
         except merge_services.RefusedError as error:
             return refused(error.reasons)
         except PlanError as error:

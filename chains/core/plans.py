@@ -2,22 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
+from chains.core.costs import Strategy, costs
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
-from chains.core.names import display, portable
-from chains.core.reads import merge_bytes
-from chains.core.units import binary
+from chains.core.names import display
+from chains.core.refusals import refusals
+from chains.core.situation import PlanVolume, Refusal, Situation
 
-CONVERT = "convert"
-# Features of a volume that keep every tool off each chain that holds it: nobody but the layer itself
-# says where its data lives, or Strata has no key to it.
-DATA_FILE = "an external data file"
-ENCRYPTION = "encryption"
-MIB = 1024**2
 _MERGED = re.compile(r"-merged-[0-9]+$")
 # The longest name a Linux file system takes, in bytes, less room for our own suffix.
 NAME_BYTES = 200
@@ -25,42 +21,6 @@ NAME_BYTES = 200
 
 class PlanError(StrataError):
     """base and top are not two layers of one chain; the text says what they are."""
-
-
-@dataclass(frozen=True)
-class PlanVolume:
-    """What the planner needs to know of one volume; sizes in bytes, paths relative to the root."""
-
-    path: str
-    format: str
-    virtual_size: int
-    on_disk: int
-    cluster_size: int | None
-    backing_path: str | None
-    features: tuple[str, ...] = ()
-    in_use: bool = False
-
-
-@dataclass(frozen=True)
-class Situation:
-    """A domain as the planner sees it: its volumes, what is wrong with them, its free space."""
-
-    volumes: Mapping[str, PlanVolume]
-    critical: Mapping[str, str]  # path → what makes it unsafe
-    free: int | None
-    read_only: bool = False
-
-    def overlays(self, path: str) -> list[str]:
-        """The volumes whose backing file this is, in a stable order."""
-        return sorted(v.path for v in self.volumes.values() if v.backing_path == path)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One reason why a merge can not be done, and what would help."""
-
-    code: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -80,6 +40,8 @@ class Plan:
     removed: tuple[str, ...]
     restore_points: tuple[str, ...]
     bytes_to_copy: int | None
+    bytes_read: int | None
+    bytes_written: int | None
     space_needed: int | None
     space_free: int | None
     space_won: int | None
@@ -95,10 +57,21 @@ class Plan:
         """The lowest layer that the merge joins."""
         return self.layers[-1]
 
+    @property
+    def burden(self) -> int:
+        """Bytes read and written, its verification included: what strategies are compared by."""
+        if self.bytes_read is None or self.bytes_written is None:
+            return 0
+        return self.bytes_read + self.bytes_written + 2 * (self.bytes_to_copy or 0)
+
     def new_path(self, number: int | str) -> str:
-        """Where the new volume ends up: the active layer's own path, or base's name with the number."""
-        if self.active:
+        """Where the joined volume ends up: the active layer's own path, else base's for a commit, top's
+        for a rebase, and base's name with the number for a new volume.
+        """
+        if self.active or self.strategy == Strategy.REBASE:
             return self.top
+        if self.strategy == Strategy.COMMIT:
+            return self.base
         name = PurePosixPath(self.base)
         stem = _MERGED.sub("", name.stem)
         while len(stem.encode(errors="surrogateescape")) > NAME_BYTES:
@@ -124,7 +97,9 @@ class Plan:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
         """The plan that `to_json` wrote."""
-        plain = {key: _unpack(value) for key, value in data.items()}
+        # Plans of merges that are long over have fewer figures.
+        plain: dict[str, Any] = {"bytes_read": None, "bytes_written": None}
+        plain |= {key: _unpack(value) for key, value in data.items()}
         plain["refusals"] = tuple(Refusal(*pair) for pair in plain["refusals"])
         return cls(**plain)
 
@@ -175,149 +150,81 @@ def layers_between(situation: Situation, base: str, top: str) -> list[PlanVolume
         path = below
 
 
-def plan_convert(
-    situation: Situation, base: str, top: str, maps: Sequence[ExtentMap] | None
+def plan_merge(
+    situation: Situation,
+    base: str,
+    top: str,
+    maps: Sequence[ExtentMap] | None,
+    strategy: Strategy = Strategy.CONVERT,
 ) -> Plan:
-    """Plan the classic way: copy what base…top shows into a new volume, and put the overlays on it.
+    """Plan one way to join base…top.
 
-    `maps` are the extents of base…top, top first; None when they have not been read, and then the
-    costs are None and the plan is refused until they are. Raises PlanError.
+    `maps` are the extents of the chain from top down to its root; None when they have not been
+    read, and then the costs are None and the plan is refused until they are. Raises PlanError.
     """
     layers = layers_between(situation, base, top)
-    paths = tuple(layer.path for layer in layers)
     below = layers[-1].backing_path
     under = situation.volumes.get(below) if below else None
     overlays = tuple(situation.overlays(top))
     active = not overlays
-    new_format = layers[0].format if active or below else layers[-1].format
-    cluster = (layers[0] if active else layers[-1]).cluster_size if new_format == "qcow2" else None
-    copied = needed = won = None
-    if maps is not None:
-        copied = merge_bytes(maps).visible_data
-        needed = copied + _metadata(copied, new_format, cluster or 65536)
-        won = sum(layer.on_disk for layer in layers) - needed
+    written = _written(layers, strategy, renewed=active or under is not None)
+    paths = tuple(layer.path for layer in layers)
+    removed = _removed(situation, paths, strategy, active=active)
     plan = Plan(
-        CONVERT, paths, below, under.format if under else None, active, new_format, cluster,
-        layers[0].virtual_size, str(PurePosixPath(top if active else base).parent),
-        overlays, paths[1:] if active else paths, paths[1:], copied, needed, situation.free, won,
+        strategy.value, paths, below, under.format if under else None, active, written.format,
+        written.cluster_size, layers[0].virtual_size,
+        str(PurePosixPath(base if strategy is Strategy.CONVERT and not active else top).parent),
+        () if strategy is Strategy.REBASE else overlays, removed,
+        removed if strategy is Strategy.REBASE else paths[1:],
+        None, None, None, None, situation.free, None,
     )  # fmt: skip
-    refusals = tuple(_refusals(situation, plan, layers))
-    return Plan(**{**plan.__dict__, "refusals": refusals})
+    if maps is not None:
+        plan = _with_costs(situation, plan, maps)
+    return replace(plan, refusals=tuple(refusals(situation, plan, layers)))
 
 
-def _metadata(data: int, new_format: str, cluster: int) -> int:
-    """Bytes that the new volume needs beside its data (qcow2 specification: 8-byte L2 entries, 16-bit refcounts)."""
-    if new_format == "raw":
-        return MIB
-    clusters = -(-data // cluster)
-    return clusters * 10 + 8 * cluster + 4 * MIB
+def plans(
+    situation: Situation, base: str, top: str, maps: Sequence[ExtentMap] | None
+) -> list[Plan]:
+    """Plan every way to join base…top, legal or not, the recommended one first. Raises PlanError."""
+    found = [plan_merge(situation, base, top, maps, strategy) for strategy in Strategy]
+    return sorted(found, key=lambda plan: (bool(plan.refusals), plan.burden, plan.strategy))
 
 
-def _refusals(situation: Situation, plan: Plan, layers: Sequence[PlanVolume]) -> list[Refusal]:
-    found = []
-    if situation.read_only:
-        found.append(
-            Refusal(
-                "read-only", "The storage domain is read-only in Strata; an admin can change that."
-            )
-        )
-    found += _unsafe(situation, plan)
-    found += _siblings(situation, plan)
-    found += _closed(situation, plan)
-    found += _features(layers)
-    if plan.bytes_to_copy is None:
-        found.append(
-            Refusal(
-                "not-read",
-                "The block maps of these layers have not been read yet, or have changed: a worker reads them now. Plan again in a moment.",
-            )
-        )
-    if (
-        plan.space_needed is not None
-        and plan.space_free is not None
-        and plan.space_needed > plan.space_free
-    ):
-        short = binary(plan.space_needed - plan.space_free)
-        found.append(
-            Refusal(
-                "no-space",
-                f"The new volume needs {binary(plan.space_needed)} and {binary(plan.space_free)} are free: free another {short} first.",
-            )
-        )
-    users = [path for path in concerned(situation, plan) if situation.volumes[path].in_use]
-    if users:
-        names = ", ".join(display(path) for path in users)
-        found.append(
-            Refusal(
-                "in-use",
-                f"Open in another process (a running VM?) when the domain was scanned last: {names}. Shut it down, and scan the domain again.",
-            )
-        )
-    return found
+def _written(layers: Sequence[PlanVolume], strategy: Strategy, *, renewed: bool) -> PlanVolume:
+    """The volume whose format and cluster size the joined one has."""
+    if strategy is Strategy.COMMIT:
+        return layers[-1]
+    if strategy is Strategy.REBASE:
+        return layers[0]
+    return layers[0] if renewed and layers[0].format == "qcow2" else layers[-1]
 
 
-def concerned(situation: Situation, plan: Plan) -> list[str]:
-    """base…top and everything above: the volumes that nobody may have open while they are re-tied."""
-    found = list(plan.layers)
-    queue = list(plan.overlays)
-    while queue:
-        path = queue.pop()
-        if path not in found:
-            found.append(path)
-            queue += situation.overlays(path)
-    return found
+def _removed(
+    situation: Situation, paths: tuple[str, ...], strategy: Strategy, *, active: bool
+) -> tuple[str, ...]:
+    """The volumes that nothing reads afterwards: a rebase leaves what other overlays need."""
+    if strategy is Strategy.REBASE:
+        kept = 1
+        for upper, path in pairwise(paths):
+            if situation.overlays(path) != [upper]:
+                break
+            kept += 1
+        return paths[1:kept]
+    if strategy is Strategy.COMMIT:
+        return paths[1:] if active else paths[:-1]
+    return paths[1:] if active else paths
 
 
-def _opened(situation: Situation, plan: Plan) -> list[str]:
-    """Every volume that a tool would open: those concerned, and all that they read through."""
-    chain, path = concerned(situation, plan), plan.below
-    while path is not None and path in situation.volumes and path not in chain:
-        chain.append(path)
-        path = situation.volumes[path].backing_path
-    return chain
-
-
-def _unsafe(situation: Situation, plan: Plan) -> list[Refusal]:
-    bad = [place for place in _opened(situation, plan) if place in situation.critical]
-    return [Refusal("unsafe", f"{display(place)}: {situation.critical[place]}") for place in bad]
-
-
-def _closed(situation: Situation, plan: Plan) -> list[Refusal]:
-    return [
-        Refusal(
-            "feature",
-            f"{display(place)} carries {feature}: no tool is started on a chain that holds it.",
-        )
-        for place in _opened(situation, plan)
-        for feature in (DATA_FILE, ENCRYPTION)
-        if feature in situation.volumes[place].features
-    ]
-
-
-def _siblings(situation: Situation, plan: Plan) -> list[Refusal]:
-    found = []
-    for upper, path in zip(plan.layers, plan.layers[1:], strict=False):
-        others = [overlay for overlay in situation.overlays(path) if overlay != upper]
-        if others:
-            names = ", ".join(display(other) for other in others[:5]) + (
-                " …" if len(others) > 5 else ""
-            )
-            found.append(
-                Refusal(
-                    "shared",
-                    f"{display(path)} would be removed, but other overlays hang on it ({names}): merge above it, or remove them first.",
-                )
-            )
-    return found
-
-
-def _features(layers: Sequence[PlanVolume]) -> list[Refusal]:
-    return [
-        Refusal(
-            "feature",
-            f"{display(layer.path)} carries {portable(feature)}, which a new volume would lose.",
-        )
-        for layer in layers
-        for feature in layer.features
-        if feature not in (DATA_FILE, ENCRYPTION)
-    ]
+def _with_costs(situation: Situation, plan: Plan, maps: Sequence[ExtentMap]) -> Plan:
+    count = len(plan.layers)
+    found = costs(maps, count, Strategy(plan.strategy), plan.cluster_size)
+    gone = set(plan.removed)
+    if plan.active and plan.strategy != Strategy.REBASE:
+        # One of the two old files goes for the joined volume that takes its name.
+        gone ^= {plan.top, plan.base} if plan.strategy == Strategy.COMMIT else {plan.top}
+    won = sum(situation.volumes[path].on_disk for path in gone) - found.extra
+    return replace(
+        plan, bytes_to_copy=found.copied, bytes_read=found.read, bytes_written=found.written,
+        space_needed=found.extra, space_won=won,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ class MergeState(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     CANCELLED = "cancelled"
-    FAILED = "failed"  # ended, and the chain is as it was
+    FAILED = "failed"  # ended; every guest reads as before
     ATTENTION = "attention"  # stopped half-way: every guest reads right, a person must act
 
 

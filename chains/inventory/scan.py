@@ -11,7 +11,7 @@ from chains.core.forest import Forest, hints, link, outdated
 from chains.core.layer import Layer, read_layer
 from chains.core.names import display
 from chains.core.paths import real_root
-from chains.core.plans import DATA_FILE, ENCRYPTION
+from chains.core.situation import DATA_FILE, ENCRYPTION
 from chains.models import BlockMap, Disk, Finding, StorageDomain, Volume
 from chains.storage import directory
 from chains.storage.locks import in_use

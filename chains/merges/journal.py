@@ -45,10 +45,24 @@ def set_state(pk: int, state: MergeState, message: str = "") -> None:
         _touch(pk, **values)
 
 
-def keep_plan(pk: int, plan: dict[str, Any], bytes_total: int) -> None:
-    """Keep what the preflight found: the plan as it is carried out, and the layers' fingerprints."""
+def keep_plan(pk: int, plan: dict[str, Any], bytes_total: int, top_before: bytes) -> None:
+    """Keep what the preflight found: the plan as it is carried out, the layers' fingerprints, and what
+    top held.
+    """
     with transaction.atomic():
-        _touch(pk, plan=plan, bytes_total=bytes_total)
+        _touch(pk, plan=plan, bytes_total=bytes_total, top_before=top_before)
+
+
+def keep_fingerprints(pk: int, fingerprints: list[list[str]]) -> None:
+    """Keep what the layers are after a copy in place."""
+    with transaction.atomic():
+        plan = Merge.objects.select_for_update().values_list("plan", flat=True).get(pk=pk)
+        _touch(pk, plan=plan | {"fingerprints": fingerprints})
+
+
+def top_before(pk: int) -> bytes:
+    """What top held before the merge, packed."""
+    return bytes(Merge.objects.values_list("top_before", flat=True).get(pk=pk) or b"")
 
 
 def begin(step: MergeStep) -> None:

@@ -1,27 +1,43 @@
 """Going on after a crash.
 
-A worker can die at any line. What it can leave, for the strategy convert, and what happens next:
+A worker can die at any line. What it can leave, and what happens next. For every strategy:
 
 =================================  ==========================================================
 state left behind                  what is done
 =================================  ==========================================================
 queued, no step begun              the job runs, or is queued again
 preflight begun                    preflight runs again; nothing had been written
-copy begun: no or half a new file  the file is deleted, the copy starts again
-copy done, verify begun            the comparison runs again over the same new file
-switch begun, new file unnamed     old layers unchanged since the preflight? it gets its name
-switch begun, some overlays done   an overlay whose header names the new volume is left alone,
+copy done, verify begun            the comparison runs again
+switch begun, some overlays done   an overlay whose header names the joined volume is left alone,
                                    the others are rebased; each rebase rewrites one header
 switch begun, top replaced         (top was the active layer) the rename is atomic: done or not
 remove begun, some files gone      nothing may read through the rest: checked again, then deleted
 remove done, merge not ended       the merge is ended
-cancel asked before the crash      before switch: the new file is deleted, the merge cancelled;
+cancel asked before the crash      before switch: the merge is taken back and cancelled;
                                    after: the merge goes on, as the page said that it would
 =================================  ==========================================================
 
-At every one of these points each guest view is what it was before the merge: the old layers stay
-whole until `remove`, and `remove` begins only when every overlay reads through the new volume,
-which a comparison has proven equal.
+And by strategy:
+
+=================================  ==========================================================
+convert, copy begun                no or half a new file: deleted, the copy starts again
+convert, switch begun              new file unnamed: old layers unchanged? it gets its name
+convert, taken back                the new file is deleted: the chain is as it was
+commit, copy begun                 base has some of the data of the layers above it, which hide
+                                   it: the same commit runs again, over the same layers
+commit, taken back                 the same; base is no restore point any more, and the merge's
+                                   last word says so
+rebase, copy begun                 top has some of what lies below it, and reads the same: the
+                                   same rebase runs again. Its last act is to rewrite the
+                                   header, so top is tied to the old layers or to the new place
+rebase, verify begun               what top held before is in the journal: just what it took up
+                                   is compared, with the old layers, which are all still there
+rebase, taken back                 top reads right either way; nothing was removed
+=================================  ==========================================================
+
+At every one of these points each guest view is what it was before the merge: the layers that a
+strategy reads from stay whole until `remove`, and `remove` begins only when every overlay reads
+through the joined volume, which a comparison has proven equal.
 
 A merge is an orphan when its state is queued or running, its fence is free and no worker has it:
 the fence is freed by the death of its worker's database connection, so this is noticed at once.

@@ -11,9 +11,9 @@ from chains.core.states import PAST_RETURN, UNFINISHED, MergeState, StepName, St
 from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
 from chains.merges import fence, journal
-from chains.merges.steps import RUN, CancelledByUserError, discard, unpacked
+from chains.merges.steps import RUN, CancelledByUserError, discard, left_behind, unpacked
 from chains.merges.threads import aside, db
-from chains.merges.work import Work
+from chains.merges.work import DamageError, Work
 from chains.models import Merge, MergeStep
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,12 @@ async def _carry_out(merge: Merge) -> None:
             if step.state != StepState.DONE:
                 await _step(work, step)
     except CancelledByUserError:
-        await _taken_back(work, step, MergeState.CANCELLED, "Cancelled: the chain is as it was.")
+        await _taken_back(work, step, MergeState.CANCELLED, "Cancelled.")
     except (OperationalError, InterfaceError):
         # The database is away, and the fence with it. The journal stays: whoever comes next goes on.
         raise
     except StrataError as error:
-        await _stopped(work, step, str(error))
+        await _stopped(work, step, str(error), damage=isinstance(error, DamageError))
     except OSError as error:
         await _stopped(
             work, step, f"The storage answered: {error.strerror}. See to it, then try again."
@@ -101,12 +101,10 @@ async def _may_go_back(pk: int) -> bool:
     return all(s.state == StepState.WAITING for s in steps if s.name in PAST_RETURN)
 
 
-async def _stopped(work: Work, step: MergeStep | None, why: str) -> None:
-    """Before the overlays are touched a failure leaves nothing behind; after, a person decides."""
-    if await _may_go_back(work.pk):
-        await _taken_back(
-            work, step, MergeState.FAILED, f"{why.rstrip('.')}. The chain is as it was."
-        )
+async def _stopped(work: Work, step: MergeStep | None, why: str, *, damage: bool = False) -> None:
+    """Before the overlays are touched a merge can be given up; after, or on damage, a person decides."""
+    if not damage and await _may_go_back(work.pk):
+        await _taken_back(work, step, MergeState.FAILED, f"{why.rstrip('.')}.")
         return
     if step is not None:
         await db(journal.end, step, StepState.FAILED)
@@ -117,6 +115,7 @@ async def _stopped(work: Work, step: MergeStep | None, why: str) -> None:
 
 
 async def _taken_back(work: Work, step: MergeStep | None, state: MergeState, message: str) -> None:
+    message += " " + left_behind(work, await db(journal.steps, work.pk))
     try:
         await aside(discard, work)
     except OSError as error:

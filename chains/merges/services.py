@@ -8,13 +8,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from chains.core.errors import StrataError
-from chains.core.plans import CONVERT, Plan
+from chains.core.plans import Plan
 from chains.core.states import STEPS, UNFINISHED, MergeState
 from chains.inventory import audit, blockmaps, news, selectors
 from chains.inventory.jobs import MERGE, enqueue
 from chains.inventory.services import check, request_blocks
 from chains.merges.selectors import can_cancel
-from chains.merges.situation import plan_from_inventory
+from chains.merges.situation import AUTO, plan_from_inventory
 from chains.models import Disk, Merge, MergeStep, User, Volume
 from chains.permissions import Action
 
@@ -36,16 +36,18 @@ def family_key(volume: Volume) -> str:
 
 def request_merge(
     base: Volume, top: Volume, user: User | None, origin: str, *,
-    confirmed: str | None = None, queue: bool = True,
+    strategy: str = AUTO, confirmed: str | None = None, queue: bool = True,
 ) -> Merge:  # fmt: skip
     """Plan base…top and queue the merge; raises NotAllowedError, PlanError, RefusedError.
+
+    `strategy` is commit, rebase, convert, or auto for the recommended one.
 
     `confirmed` is the digest of the plan that the operator saw: another plan is not carried out.
     """
     check(user, Action.MERGE)
     if base.domain_id != top.domain_id:
         raise RefusedError(["base and top are in different storage domains."])
-    plan = plan_from_inventory(base, top)
+    plan = plan_from_inventory(base, top, strategy)
     disk = Disk.objects.filter(active__in=selectors.leaves_above(top)).order_by("pk").first()
     if plan.refusals:
         if disk is not None and plan.bytes_to_copy is None and queue:
@@ -62,7 +64,7 @@ def request_merge(
         with transaction.atomic():
             merge = Merge.objects.create(
                 domain=top.domain, disk=disk, disk_name=disk.name if disk else top.path_text,
-                family=family, base_text=base.path_text, top_text=top.path_text, strategy=CONVERT,
+                family=family, base_text=base.path_text, top_text=top.path_text, strategy=plan.strategy,
                 plan=plan.to_json(), picture=picture(top), requested_by=user,
                 bytes_total=2 * (plan.bytes_to_copy or 0),
             )  # fmt: skip
@@ -71,7 +73,7 @@ def request_merge(
                 for number, name in enumerate(STEPS)
             )
             audit.record(user, origin, "merge", str(merge), base=base.path_text, top=top.path_text,
-                         strategy=CONVERT, bytes=plan.bytes_to_copy)  # fmt: skip
+                         strategy=plan.strategy, bytes=plan.bytes_to_copy)  # fmt: skip
             if queue:
                 enqueue(MERGE, top.domain.storage_host, merge.pk)
             news.publish("merge", merge.pk, 0)

@@ -1,15 +1,18 @@
 """A domain as the planner sees it: from the inventory for a page, from storage itself for a worker."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from chains.core.forest import Forest
-from chains.core.plans import Plan, PlanVolume, Situation, plan_convert
+from chains.core.plans import Plan, layers_between, plans
+from chains.core.situation import PlanVolume, Situation
 from chains.inventory import blockmaps, selectors
 from chains.inventory.scan import features
 from chains.models import Volume
 from chains.storage import directory
 from chains.storage.locks import in_use
+
+AUTO = "auto"
 
 
 def from_inventory(volume: Volume) -> Situation:
@@ -20,18 +23,29 @@ def from_inventory(volume: Volume) -> Situation:
         finding.path: finding.detail
         for finding in selectors.findings_of(family).filter(severity="critical")
     }
+    owners = domain.volumes.filter(header__data_file__isnull=False)
     return Situation(
-        {row.path: _of_row(row) for row in family}, critical, domain.free, domain.read_only
-    )
+        {row.path: _of_row(row) for row in family}, critical, domain.free, domain.read_only,
+        _data_files(
+            domain.path,
+            ((row.path, row.header["data_file"]) for row in owners if row.header),
+            os.path.normpath,  # a page does not touch storage; the preflight follows links
+        ),
+    )  # fmt: skip
 
 
-def plan_from_inventory(base: Volume, top: Volume) -> Plan:
-    """The plan of base…top with what the database knows; raises PlanError."""
+def plans_from_inventory(base: Volume, top: Volume) -> list[Plan]:
+    """Every way to join base…top with what the database knows, the best first; raises PlanError."""
     situation = from_inventory(top)
-    rows = {row.path: row for row in selectors.chain_of(top)}
-    draft = plan_convert(situation, base.path, top.path, None)
-    maps = blockmaps.stored_maps([rows[path] for path in draft.layers])
-    return plan_convert(situation, base.path, top.path, maps)
+    layers_between(situation, base.path, top.path)
+    maps = blockmaps.stored_maps(selectors.chain_of(top))
+    return plans(situation, base.path, top.path, maps)
+
+
+def plan_from_inventory(base: Volume, top: Volume, strategy: str = AUTO) -> Plan:
+    """One of them, by its strategy, or the recommended one; raises PlanError."""
+    found = plans_from_inventory(base, top)
+    return next((plan for plan in found if plan.strategy == strategy), found[0])
 
 
 def from_storage(root: str, forest: Forest, *, read_only: bool) -> Situation:
@@ -39,12 +53,28 @@ def from_storage(root: str, forest: Forest, *, read_only: bool) -> Situation:
     volumes = {
         path: PlanVolume(
             path, layer.format, layer.virtual_size, layer.on_disk, layer.cluster_size,
-            layer.backing_path, tuple(features(layer)),
+            layer.backing_path, tuple(features(layer)), backing_format=layer.backing_format,
         )
         for path, layer in forest.layers.items()
     }  # fmt: skip
     critical = {f.path: f.detail for f in forest.findings if f.severity == "critical"}
-    return Situation(volumes, critical, directory.space(root).free, read_only)
+    owners = (
+        (path, layer.header.data_file) for path, layer in forest.layers.items() if layer.header
+    )
+    data_files = _data_files(root, owners, os.path.realpath)
+    return Situation(volumes, critical, directory.space(root).free, read_only, data_files)
+
+
+def _data_files(
+    root: str, owners: Iterable[tuple[str, str | None]], follow: Callable[[str], str]
+) -> dict[str, str]:
+    """Which volumes hold the data of which layers, by the names in their headers."""
+    real = follow(root)
+    return {
+        os.path.relpath(follow(os.path.join(real, os.path.dirname(path), name)), real): path
+        for path, name in owners
+        if name
+    }
 
 
 def users(root: str, paths: Iterable[str]) -> list[str]:
@@ -55,4 +85,5 @@ def users(root: str, paths: Iterable[str]) -> list[str]:
 def _of_row(row: Volume) -> PlanVolume:
     return PlanVolume(
         row.path, row.format, row.virtual_size, row.on_disk, row.cluster_size, row.backing_path, tuple(row.features), row.in_use,
+        row.backing_format,
     )  # fmt: skip

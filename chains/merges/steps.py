@@ -3,32 +3,32 @@
 import asyncio
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
 from chains.core.chain import read_chain
+from chains.core.costs import Strategy
 from chains.core.errors import StrataError
+from chains.core.extents import ExtentMap
 from chains.core.forest import Forest
 from chains.core.layer import read_layer
 from chains.core.names import display
-from chains.core.plans import concerned, plan_convert
+from chains.core.plans import plan_merge
 from chains.core.progress import Meter, Throttle
 from chains.core.reads import read_chain_maps
-from chains.core.states import StepName
+from chains.core.refusals import concerned
+from chains.core.states import StepName, StepState
 from chains.inventory.scan import read_forest
-from chains.merges import journal
+from chains.merges import files, journal, witness
 from chains.merges.situation import from_storage, users
 from chains.merges.threads import aside, db
-from chains.merges.work import Work, commands
+from chains.merges.work import DamageError, StopError, Work, commands
 from chains.models import MergeStep
 from chains.qemu import qemu_img
 from chains.qemu.command import LONG_WORK, Child, CommandError, clean, shown, start
 
 TICK_SECONDS = 0.1
-
-
-class StopError(StrataError):
-    """The merge can not go on; the text says why and what to do."""
 
 
 class CancelledByUserError(StrataError):
@@ -39,7 +39,8 @@ async def preflight(work: Work, step: MergeStep) -> None:
     """Read every header again; raises StopError when the plan is not the one that was confirmed."""
     forest = await aside(read_forest, work.root)
     situation = await aside(from_storage, work.root, forest, read_only=work.read_only)
-    draft = plan_convert(situation, work.plan.base, work.plan.top, None)
+    strategy = Strategy(work.plan.strategy)
+    draft = plan_merge(situation, work.plan.base, work.plan.top, None, strategy)
     if not draft.same_work(work.plan):
         raise StopError(
             "The chain has changed since this merge was planned: scan the domain and plan again."
@@ -51,7 +52,7 @@ async def preflight(work: Work, step: MergeStep) -> None:
             or "The chain is not safe to merge."
         )
     maps = await aside(read_chain_maps, chain)
-    plan = plan_convert(situation, work.plan.base, work.plan.top, maps[: len(draft.layers)])
+    plan = plan_merge(situation, work.plan.base, work.plan.top, maps, strategy)
     if plan.refusals:
         raise StopError(" ".join(refusal.text for refusal in plan.refusals))
     await _refuse_users(work, concerned(situation, plan))
@@ -63,23 +64,43 @@ async def preflight(work: Work, step: MergeStep) -> None:
         work.pk,
         plan.to_json() | {"fingerprints": _packed(work.fingerprints)},
         2 * (plan.bytes_to_copy or 0),
+        maps[0].to_bytes(),
     )
 
 
 async def copy(work: Work, step: MergeStep) -> None:
-    """Build the new volume aside; a half-built one of an earlier try is thrown away."""
-    await aside(_unlink, work.temporary)
+    """Copy the data: into a new volume aside, or in place into the one layer that the plan names.
+
+    A half-built new volume of an earlier try is thrown away; a half-done copy in place is done again
+    from its start, which is safe as long as the other layers are as they were.
+    """
     formats = await aside(_formats, work)
-    for argv in commands(work.root, work.plan, work.pk, formats).copy:
+    todo = commands(work.root, work.plan, work.pk, formats).copy
+    if work.written is None:
+        await aside(files.unlink, work.temporary)
+        for argv in todo:
+            await _run(work, step, argv, _written)
+        await aside(files.settle, work)
+        return
+    await aside(_check_unchanged, work, work.written)
+    await _refuse_users(work, await aside(_above, work))
+    for argv in todo:
         await _run(work, step, argv, _written)
-    await aside(_settle, work)
+    await aside(files.settle_in_place, work, work.written)
+    layer = await aside(read_layer, work.root, work.written)
+    work.fingerprints[work.written] = layer.fingerprint.to_text()
+    await db(journal.keep_fingerprints, work.pk, _packed(work.fingerprints))
 
 
 async def verify(work: Work, step: MergeStep) -> None:
-    """Compare what a guest reads through top with what it will read through the new volume.
+    """Prove that what a guest reads through top has not changed, by a comparison that could fail.
 
-    The two sides read different clusters of different files, so the comparison can really fail.
+    A new volume is compared with the old layers by qemu-img: the two sides read different clusters of
+    different files. For a merge in place see witness.py.
     """
+    if work.written is not None:
+        await _witness(work)
+        return
     new = await aside(
         read_layer, work.root, work.plan.temporary_path(work.pk), work.plan.new_format
     )
@@ -99,14 +120,56 @@ async def verify(work: Work, step: MergeStep) -> None:
         raise
 
 
+async def _witness(work: Work) -> None:
+    """Compare in a thread, and report meanwhile."""
+    done = 0
+    cancelled = threading.Event()
+
+    def tick(compared: int) -> None:
+        nonlocal done
+        done = compared
+        if cancelled.is_set():
+            raise CancelledByUserError("cancelled")
+
+    before = ExtentMap.from_bytes(await db(journal.top_before, work.pk))
+    size = (await aside(read_layer, work.root, work.written or "")).virtual_size
+    if size < work.plan.virtual_size:
+        raise StopError("The joined volume is smaller than the disk. Check the storage for errors.")
+    copied = work.plan.bytes_to_copy or 0
+    comparing = asyncio.ensure_future(aside(witness.compare, work.root, work.plan, before, tick))
+    throttle = Throttle(8, time.monotonic)
+    try:
+        while not comparing.done():
+            await asyncio.wait([comparing], timeout=TICK_SECONDS)
+            if throttle.ready() and await db(
+                journal.report, work.pk, work.meter.update(copied + done)
+            ):
+                raise CancelledByUserError("cancelled")
+        await comparing
+    except witness.DifferenceError as error:
+        said = f"The joined volume does not read like the old layers: {error}. Nothing is removed"
+        if work.written == work.plan.top:
+            # Guests read through it already.
+            raise DamageError(
+                f"{said}, but {display(work.plan.top)} is damaged: do not start its guests. Check the"
+                " storage for errors, and restore this volume; the layers below it are whole"
+            ) from error
+        raise StopError(f"{said}; check the storage for errors, and try again.") from error
+    finally:
+        cancelled.set()
+        with contextlib.suppress(StrataError, OSError):
+            await comparing
+
+
 async def switch(work: Work, step: MergeStep) -> None:
     """Put the new volume in its place and every overlay onto it."""
     await aside(_check_unchanged, work)
     above = await aside(_above, work)
     await _refuse_users(work, above)
     todo = commands(work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2"))
-    await db(journal.note_command, step, shown(todo.place))
-    await aside(_place, work)
+    if todo.place:
+        await db(journal.note_command, step, shown(todo.place))
+        await aside(files.place, work)
     for path, argv in zip(work.plan.overlays, todo.switch, strict=True):
         layer = await aside(read_layer, work.root, path, "qcow2")
         if layer.backing_path != work.plan.new_path(work.pk):
@@ -116,7 +179,7 @@ async def switch(work: Work, step: MergeStep) -> None:
                 raise StopError(
                     f"{display(path)} does not name the new volume after its rebase; look at the command and try again."
                 )
-        await aside(_sync, work.at(path))
+        await aside(files.sync, work.at(path))
 
 
 async def remove(work: Work, step: MergeStep) -> None:
@@ -127,7 +190,9 @@ async def remove(work: Work, step: MergeStep) -> None:
         raise StopError(f"{display(new)} is not there; the old layers are kept.")
     for path in (*work.plan.overlays, new):
         chain = await aside(read_chain, work.root, path)
-        if not chain.is_safe or (path != new and chain.layers[1].path != new):
+        below = chain.layers[1].path if len(chain.layers) > 1 else None
+        wanted = work.plan.below if path == new else new
+        if not chain.is_safe or below != wanted:
             raise StopError(
                 f"The chain of {display(path)} is not as it should be; the old layers are kept."
             )
@@ -141,8 +206,9 @@ async def remove(work: Work, step: MergeStep) -> None:
     await _refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
     await aside(_check_unchanged, work)
     todo = commands(work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2"))
-    await db(journal.note_command, step, shown(todo.remove))
-    await aside(_remove, work)
+    if todo.remove:
+        await db(journal.note_command, step, shown(todo.remove))
+        await aside(files.remove, work)
 
 
 RUN: dict[StepName, Callable[[Work, MergeStep], Awaitable[None]]] = {
@@ -155,8 +221,24 @@ RUN: dict[StepName, Callable[[Work, MergeStep], Awaitable[None]]] = {
 
 
 def discard(work: Work) -> None:
-    """Take the unfinished new volume away."""
-    _unlink(work.temporary)
+    """Take the unfinished new volume away; what was written in place stays."""
+    files.unlink(work.temporary)
+
+
+def left_behind(work: Work, steps: list[MergeStep]) -> str:
+    """What a merge leaves that is broken off before its overlays are switched: one sentence."""
+    untouched = all(s.state == StepState.WAITING for s in steps if s.name == StepName.COPY)
+    if work.written is None or untouched:
+        return "The chain is as it was."
+    if work.plan.strategy == Strategy.COMMIT:
+        return (
+            f"Every guest reads as before, but {display(work.plan.base)} has taken some of the data"
+            " in: it is no restore point any more. The same merge, asked for again, finishes it."
+        )
+    return (
+        f"Every guest reads as before; {display(work.plan.top)} may have grown. The same merge, asked"
+        " for again, finishes it."
+    )
 
 
 def _written(work: Work, child: Child, output: bytes) -> int | None:
@@ -226,13 +308,13 @@ async def _refuse_users(work: Work, paths: list[str]) -> None:
 def _above(work: Work) -> list[str]:
     forest = read_forest(work.root)
     found: list[str] = []
-    queue = [*work.plan.overlays]
+    queue = [*forest.overlays.get(work.plan.top, ()), *work.plan.overlays]
     while queue:
         path = queue.pop()
         if path not in found:
             found.append(path)
             queue += forest.overlays.get(path, ())
-    return found or [work.plan.top]
+    return [work.plan.top, *found]
 
 
 def _fingerprints(forest: Forest, paths: tuple[str, ...]) -> dict[str, str]:
@@ -248,13 +330,16 @@ def unpacked(pairs: list[list[str]]) -> dict[str, str]:
     return {os.fsdecode(bytes.fromhex(path)): text for path, text in pairs}
 
 
-def _check_unchanged(work: Work) -> None:
-    """Raises StopError when an old layer was written, replaced or touched since the preflight."""
+def _check_unchanged(work: Work, but: str | None = None) -> None:
+    """Raises StopError when an old layer was written, replaced or touched since it was seen last.
+
+    `but` is the layer that a copy in place may have begun to write already.
+    """
     for path, before in work.fingerprints.items():
-        if not os.path.lexists(work.at(path)) or (
-            work.plan.active and path == work.plan.top and not os.path.lexists(work.temporary)
-        ):
-            continue  # removed, or replaced by the new volume, by an earlier run of this very step
+        if path == but or not os.path.lexists(work.at(path)):
+            continue  # or removed by an earlier run of this very step
+        if path == work.plan.top and work.is_placed:
+            continue  # the joined volume stands there now
         now = read_layer(work.root, path).fingerprint.to_text()
         if now != before:
             raise StopError(
@@ -265,53 +350,3 @@ def _check_unchanged(work: Work) -> None:
 def _formats(work: Work) -> dict[str, str]:
     chain = read_chain(work.root, work.plan.top)
     return {layer.path: layer.format for layer in chain.layers}
-
-
-def _settle(work: Work) -> None:
-    """Onto the platter, with the owner, mode and age of the volume that it stands for."""
-    model = os.stat(work.at(work.plan.top if work.plan.active else work.plan.base))
-    if os.geteuid() == 0:
-        os.chown(work.temporary, model.st_uid, model.st_gid)
-    os.chmod(work.temporary, model.st_mode & 0o7777)
-    # What it shows was last written when top was: the age of the snapshot is not lost.
-    written = os.stat(work.at(work.plan.top))
-    os.utime(work.temporary, ns=(written.st_atime_ns, written.st_mtime_ns))
-    _sync(work.temporary)
-
-
-def _place(work: Work) -> None:
-    """Give the new volume its name; an existing file is never overwritten, save the active layer."""
-    if os.path.lexists(work.temporary):
-        if work.plan.active:
-            os.replace(work.temporary, work.new)
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.link(work.temporary, work.new)
-            if not os.path.samefile(work.temporary, work.new):
-                raise StopError(
-                    f"{display(work.new)} exists already and is not ours: rename it, and resume."
-                )
-            os.unlink(work.temporary)
-    if not os.path.lexists(work.new):
-        raise StopError(f"{display(work.new)} is gone; the old layers are kept.")
-    _sync(os.path.dirname(work.new))
-
-
-def _remove(work: Work) -> None:
-    for path in work.plan.removed:
-        _unlink(work.at(path))
-    for directory in {os.path.dirname(work.at(path)) for path in work.plan.removed}:
-        _sync(directory)
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-def _sync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -19,6 +19,9 @@ class Merge(models.Model):
     top_text = models.TextField()
     strategy = models.CharField(max_length=16)
     plan = models.JSONField()
+    top_before = models.BinaryField(
+        null=True, help_text="what top held at the preflight: core.extents.ExtentMap.to_bytes"
+    )
     picture = models.JSONField(default=list, help_text="the chain as it stood, for the diagrams")
     state = models.CharField(
         max_length=16, choices=[(state.value, state.value) for state in MergeState],

@@ -37,10 +37,18 @@ def create_overlay(target: str, backing: str, backing_format: str,
             "-b", backing, "-F", backing_format, target]  # fmt: skip
 
 
-def rebase(target: str, backing: str, backing_format: str, *, unsafe: bool) -> list[str]:
-    """Put `target` over `backing`; `unsafe` rewrites the name only, else content is kept by copying."""
+def rebase(target: str, backing: str, backing_format: str | None, *, unsafe: bool) -> list[str]:
+    """Put `target` over `backing`, over nothing with ""; `unsafe` rewrites the name only, else content
+    is kept by copying.
+    """
+    recorded = ["-F", backing_format] if backing_format else []
     return ["qemu-img", "rebase", *(["-u"] if unsafe else ["-p"]), "-f", "qcow2",
-            "-b", backing, "-F", backing_format, target]  # fmt: skip
+            "-b", backing, *recorded, target]  # fmt: skip
+
+
+def commit(top: str, top_format: str, base: str) -> list[str]:
+    """Write what the layers from `top` down to above `base` hold into `base`; they stay as they are."""
+    return ["qemu-img", "commit", "-p", "-d", "-f", top_format, "-b", base, top]
 
 
 def compare(first: str, first_format: str, second: str, second_format: str) -> list[str]:

@@ -30,6 +30,13 @@ _STEPS = {
 }
 
 
+_CRASH = {
+    "convert": "Nothing has happened: the new volume is deleted.",
+    "commit": "Every guest reads right, but base is no restore point any more; run it again.",
+    "rebase": "Every guest reads right, and top may have grown; run it again.",
+}
+
+
 @register.filter
 def binary(value: float | None) -> str:
     """Bytes in binary units; a dash for what is not known."""
@@ -170,6 +177,18 @@ def notice_tone(state: str) -> str:
 def step_words(name: str) -> str:
     """What a step of a merge does."""
     return _STEPS.get(name, name)
+
+
+@register.filter
+def crash_words(strategy: str) -> str:
+    """What a merge leaves that breaks off half-way."""
+    return _CRASH.get(strategy, "")
+
+
+@register.filter
+def signed_binary(value: int | None) -> str:
+    """Bytes that may be fewer than none."""
+    return f"−{units.binary(-value)}" if value is not None and value < 0 else binary(value)
 
 
 class _Figure(Protocol):

@@ -8,6 +8,7 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
+from chains.core.costs import Strategy
 from chains.core.plans import Plan
 from chains.diagrams.chain_dot import chain_dot
 from chains.diagrams.forest_dot import forest_dots
@@ -151,15 +152,16 @@ def before_after(
             facts["on_disk"], role,
         )  # fmt: skip
         gone = path in removed
-        touched = path in rebased or (plan.active and path == top)
+        touched = path in rebased or (plan.active and path == top) or path == plan.new_path(number)
         mark = Mark.REMOVED if gone else Mark.CHANGED if touched else Mark.NONE
         before.append(_marked(node, mark if planned else Mark.NONE))
         if path == top:
             new = plan.new_path(number)
             after.append(DrawnVolume(
                 "new", os.path.basename(new), new, plan.new_format, plan.virtual_size,
-                plan.space_needed, "active" if plan.active else "root" if plan.below is None else "snapshot",
-                mark=Mark.NEW,
+                plan.space_needed if plan.strategy == Strategy.CONVERT else None,
+                "active" if plan.active else "root" if plan.below is None else "snapshot",
+                mark=Mark.NEW if plan.strategy == Strategy.CONVERT else Mark.CHANGED,
             ))  # fmt: skip
         elif path not in plan.layers:
             after.append(_marked(node, Mark.CHANGED if touched else Mark.NONE))

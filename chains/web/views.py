@@ -17,7 +17,7 @@ from chains.core.states import MergeState
 from chains.inventory import selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
-from chains.merges.situation import plan_from_inventory
+from chains.merges.situation import AUTO, plans_from_inventory
 from chains.merges.work import commands
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
@@ -160,8 +160,9 @@ def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
             return _forbidden(request, Action.MERGE)
         try:
             started = merge_services.request_merge(
-                base, top, _person(request), origin(request), confirmed=request.POST.get("plan", "")
-            )
+                base, top, _person(request), origin(request),
+                strategy=request.POST.get("strategy", AUTO), confirmed=request.POST.get("plan", ""),
+            )  # fmt: skip
         except merge_services.RefusedError as error:
             errors = error.reasons
         except PlanError as error:
@@ -169,7 +170,7 @@ def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             return HttpResponseRedirect(f"/merges/{started.pk}/")
     context = {"disk": found, "domain": found.domain, "layers": volumes, "base": base, "top": top,
-               "errors": errors, **_plan_context(volumes, base, top)}  # fmt: skip
+               "errors": errors, **_plan_context(volumes, base, top, chosen.get("strategy", AUTO))}  # fmt: skip
     if context.get("plan") and context["plan"].bytes_to_copy is None:
         services.request_blocks(found, _person(request))
     return render(request, "web/merge_plan.html", context, status=409 if errors else 200)
@@ -182,14 +183,18 @@ def _pick(volumes: list[Volume], wanted: str | None, default: int) -> Volume:
     return volumes[default] if len(volumes) > 1 else volumes[0]
 
 
-def _plan_context(volumes: list[Volume], base: Volume, top: Volume) -> dict[str, Any]:
+def _plan_context(
+    volumes: list[Volume], base: Volume, top: Volume, strategy: str
+) -> dict[str, Any]:
     try:
-        plan = plan_from_inventory(base, top)
+        found = plans_from_inventory(base, top)
     except PlanError as error:
         return {"plan": None, "plan_error": str(error)}
+    plan = next((plan for plan in found if plan.strategy == strategy), found[0])
     before, after = pictures.before_after(merge_services.picture(top), plan, "N")
     return {
-        "plan": plan, "digest": merge_services.plan_digest(plan), "before": before, "after": after,
+        "plan": plan, "plans": found, "digest": merge_services.plan_digest(plan),
+        "before": before, "after": after,
         "commands": _commands(volumes[0].domain.path, volumes, plan),
     }  # fmt: skip
 
@@ -197,9 +202,7 @@ def _plan_context(volumes: list[Volume], base: Volume, top: Volume) -> dict[str,
 def _commands(root: str, volumes: list[Volume], plan: Plan) -> list[str]:
     """Every command of the plan, in order, as a shell would take it; N stands for the merge's number."""
     formats = {row.path: row.format for row in volumes}
-    todo = commands(root, plan, "N", formats)
-    argvs = [*todo.copy, todo.verify, todo.place, *todo.switch, todo.remove]
-    return [shown(argv) for argv in argvs]
+    return [shown(argv) for argv in commands(root, plan, "N", formats).all]
 
 
 @require_safe

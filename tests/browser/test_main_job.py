@@ -34,10 +34,16 @@ def wait_for_end(page: Page, words: str = "succeeded", seconds: float = 40) -> N
 
 
 def plan(page: Page, site: Site, disk: str) -> None:
-    """From the disk's page to the plan of base…snap1."""
+    """From the disk's page to the plan of base…snap1, the way that takes longest."""
     page.goto(f"{site.url}/disks/{site.disks[disk]}/")
     page.wait_for_selector("#reads .dg-guest")
     page.click("#plan-form button")
+    ways = page.locator("#plan table tbody tr")
+    expect(ways).to_have_count(3)
+    expect(ways.first).to_contain_text("recommended")
+    expect(ways.first).to_have_attribute("aria-current", "true")
+    ways.locator("a", has_text="convert").click()
+    expect(ways.filter(has_text="convert")).to_have_attribute("aria-current", "true")
     page.wait_for_selector("#start-merge")
 
 
@@ -188,7 +194,7 @@ def test_cancel_leaves_the_chain_as_it_was(site, sign_in):
     page.click("[data-when=can_cancel] button")
     page.click("dialog button[value=yes]")
     wait_for_end(page, "cancelled")
-    expect(page.locator("[data-part=message]")).to_contain_text("the chain is as it was")
+    expect(page.locator("[data-part=message]")).to_contain_text("The chain is as it was")
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert images.view(folder / "snap2.img") == seen
     page.goto(f"{site.url}/disks/{site.disks['cancel']}/")

@@ -54,9 +54,12 @@ def test_a_domain_that_went_away(lesson):
 
 
 def test_a_plan(lesson):
-    done = manage("plan_merge", "lab", "base.img", "snap1.img", "--json")
+    done = manage("plan_merge", "lab", "base.img", "snap1.img", "--strategy", "convert", "--json")
     assert (done.code, done.err) == (0, [])
     plan = json.loads(done.out)
+    assert plan["recommended"] == plan["strategies"][0]["strategy"] == "rebase"
+    costs = {way["strategy"]: way["bytes_to_copy"] for way in plan["strategies"]}
+    assert costs["rebase"] < costs["commit"] < costs["convert"]
     assert (plan["base"], plan["top"], plan["strategy"]) == ("base.img", "snap1.img", "convert")
     assert plan["layers"] == ["snap1.img", "base.img"]
     assert plan["overlays"] == ["snap2.img"]
@@ -96,16 +99,21 @@ def test_a_merge_without_a_worker_says_so(lesson):
     assert (lesson / "base.img").exists()
 
 
-def test_a_merge_here(lesson):
+@pytest.mark.parametrize(
+    ("strategy", "kept"), [("auto", "snap1.img"), ("commit", "base.img"), ("convert", None)]
+)
+def test_a_merge_here(lesson, strategy, kept):
     disk, seen = Disk.objects.get().pk, images.view(lesson / "snap2.img")
-    done = script("run_merge", "lab", "base.img", "snap1.img", "--here", "--wait")
+    done = script(
+        "run_merge", "lab", "base.img", "snap1.img", "--strategy", strategy, "--here", "--wait"
+    )
     assert (done.code, done.err) == (0, []), done
     assert "succeeded" in done.out
     merge = Merge.objects.get()
     assert (merge.state, merge.percent) == ("succeeded", 100.0)
     assert images.view(lesson / "snap2.img") == seen
-    assert not (lesson / "base.img").exists()
-    assert not (lesson / "snap1.img").exists()
+    for name in ("base.img", "snap1.img"):
+        assert (lesson / name).exists() == (name == kept)
     assert Disk.objects.get().pk == disk
     assert Disk.objects.get().layers == 2
     assert AuditRecord.objects.filter(
@@ -117,7 +125,7 @@ def test_a_merge_that_is_refused_leaves_everything(lesson):
     images.overlay(lesson / "preview.qcow2", "base.img", "raw")
     assert manage("scan_domain", "lab").code == 0
     before = sorted(lesson.iterdir())
-    done = manage("run_merge", "lab", "base.img", "snap1.img", "--here")
+    done = manage("run_merge", "lab", "base.img", "snap1.img", "--strategy", "convert", "--here")
     assert (done.code, len(done.err)) == (1, 1), done
     assert "preview.qcow2" in done.err[0]
     with images.opened(lesson / "snap2.img"):

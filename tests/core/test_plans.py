@@ -10,15 +10,12 @@ from hypothesis import strategies as st
 
 from chains.core.extents import ExtentMap
 from chains.core.plans import (
-    DATA_FILE,
-    ENCRYPTION,
     Plan,
     PlanError,
-    PlanVolume,
-    Situation,
     layers_between,
-    plan_convert,
+    plan_merge,
 )
+from chains.core.situation import DATA_FILE, ENCRYPTION, PlanVolume, Situation
 
 MIB = 1024**2
 SIZE = 64 * MIB
@@ -51,7 +48,7 @@ def codes(plan: Plan) -> set[str]:
 
 
 def test_the_classic_plan() -> None:
-    plan = plan_convert(line("base", "s1", "s2"), "base", "s1", [extents((4, 8)), extents((0, 8))])
+    plan = plan_merge(line("base", "s1", "s2"), "base", "s1", [extents((4, 8)), extents((0, 8))])
     assert plan.layers == ("s1", "base")
     assert plan.removed == ("s1", "base")
     assert plan.overlays == ("s2",)
@@ -63,7 +60,7 @@ def test_the_classic_plan() -> None:
 
 
 def test_the_active_layer_keeps_path_and_format() -> None:
-    plan = plan_convert(line("base", "s1"), "base", "s1", [extents((4, 8)), extents((0, 8))])
+    plan = plan_merge(line("base", "s1"), "base", "s1", [extents((4, 8)), extents((0, 8))])
     assert (plan.active, plan.new_format, plan.new_path(3), plan.removed) == (
         True,
         "qcow2",
@@ -73,13 +70,13 @@ def test_the_active_layer_keeps_path_and_format() -> None:
 
 
 def test_a_merged_name_does_not_grow() -> None:
-    plan = plan_convert(line("a-merged-12.img", "s1", "s2"), "a-merged-12.img", "s1", None)
+    plan = plan_merge(line("a-merged-12.img", "s1", "s2"), "a-merged-12.img", "s1", None)
     assert plan.new_path(13) == "a-merged-13.img"
 
 
 def test_a_long_name_stays_within_the_file_system_s_limit() -> None:
     name = "я" * 120 + ".img"
-    plan = plan_convert(line(name, "s1", "s2"), name, "s1", None)
+    plan = plan_merge(line(name, "s1", "s2"), name, "s1", None)
     assert len(plan.new_path(10**9).encode()) <= 255
 
 
@@ -93,7 +90,7 @@ def test_a_long_name_stays_within_the_file_system_s_limit() -> None:
     ],
 )
 def test_refusals(situation: Situation, code: str) -> None:
-    plan = plan_convert(situation, "a", "b", [extents((4, 8)), extents((0, 8))])
+    plan = plan_merge(situation, "a", "b", [extents((4, 8)), extents((0, 8))])
     assert codes(plan) == {code}
 
 
@@ -102,7 +99,7 @@ def test_refusals(situation: Situation, code: str) -> None:
 def test_no_tool_is_started_on_a_chain_that_is_closed_to_it(feature: str, where: str) -> None:
     """Below base, in the merge, above top, at the leaf: each would be opened by some step of it."""
     situation = carrying(line("a", "b", "c", "d", "e", "f"), where, feature)
-    plan = plan_convert(situation, "c", "d", [extents(), extents()])
+    plan = plan_merge(situation, "c", "d", [extents(), extents()])
     assert [(refusal.code, refusal.text) for refusal in plan.refusals] == [
         ("feature", f"{where} carries {feature}: no tool is started on a chain that holds it.")
     ]
@@ -112,7 +109,7 @@ def test_what_only_shares_the_root_is_not_opened() -> None:
     situation = line("a", "b", "c", "d")
     sibling = PlanVolume("x", "qcow2", SIZE, 0, 65536, "a", (DATA_FILE,))
     situation = Situation({**situation.volumes, "x": sibling}, {}, 2**40)
-    assert not plan_convert(situation, "b", "c", [extents(), extents()]).refusals
+    assert not plan_merge(situation, "b", "c", [extents(), extents()]).refusals
 
 
 @pytest.mark.parametrize(("where", "refused"), [("a", 0), ("b", 1), ("c", 1), ("d", 0)])
@@ -120,7 +117,7 @@ def test_what_a_new_volume_would_lose(where: str, refused: int) -> None:
     """Snapshots and bitmaps of layers that are neither written nor removed stay where they are."""
     for feature in ("2 internal snapshot(s)", "1 persistent bitmap(s)"):
         situation = carrying(line("a", "b", "c", "d"), where, feature)
-        plan = plan_convert(situation, "b", "c", [extents(), extents()])
+        plan = plan_merge(situation, "b", "c", [extents(), extents()])
         assert [feature in refusal.text for refusal in plan.refusals] == [True] * refused
 
 
@@ -131,12 +128,12 @@ def carrying(situation: Situation, where: str, feature: str) -> Situation:
 
 
 def test_without_maps_it_is_not_carried_out() -> None:
-    assert codes(plan_convert(line("a", "b", "c"), "a", "b", None)) == {"not-read"}
+    assert codes(plan_merge(line("a", "b", "c"), "a", "b", None)) == {"not-read"}
 
 
 def test_what_is_below_must_be_sound_too() -> None:
     situation = Situation(line("a", "b", "c", "d").volumes, {"a": "broken"}, 2**40)
-    assert codes(plan_convert(situation, "b", "c", [extents(), extents()])) == {"unsafe"}
+    assert codes(plan_merge(situation, "b", "c", [extents(), extents()])) == {"unsafe"}
 
 
 def test_base_and_top_must_be_two_layers_of_one_chain() -> None:
@@ -165,7 +162,7 @@ names = st.binary(min_size=1, max_size=20).map(
 def test_a_plan_survives_its_journal(base: str, top: str, overlay: str) -> None:
     if len({base, top, overlay}) < 3:
         return
-    plan = plan_convert(line(base, top, overlay), base, top, None)
+    plan = plan_merge(line(base, top, overlay), base, top, None)
     assert Plan.from_json(plan.to_json()) == plan
     plan_json = plan.to_json()
     assert Plan.from_json(json.loads(json.dumps(plan_json))) == plan
@@ -182,7 +179,7 @@ def test_siblings_are_always_counted(data: st.DataObject, depth: int) -> None:
     on = data.draw(st.integers(0, depth - 1))
     volumes = dict(situation.volumes)
     volumes["sibling"] = PlanVolume("sibling", "qcow2", SIZE, 0, 65536, chain[on])
-    plan = plan_convert(
+    plan = plan_merge(
         Situation(volumes, {}, 2**40), chain[low], chain[high], [extents()] * (high - low + 1)
     )
     assert ("shared" in codes(plan)) == (low <= on < high)

@@ -27,27 +27,27 @@ def volume(domain: StorageDomain, path: str) -> Volume:
 
 
 @pytest.fixture
-def asked(domain: StorageDomain) -> Callable[[str, str], Merge]:
+def asked(domain: StorageDomain) -> Callable[..., Merge]:
     """Scan, and ask for a merge that nobody has begun."""
 
-    def ask(base: str, top: str) -> Merge:
+    def ask(base: str, top: str, strategy: str = "convert") -> Merge:
         scan_domain(domain)
         domain.refresh_from_db()
         with contextlib.suppress(blockmaps.UnsafeChainError):
             services.read_maps_for(volume(domain, top))
         return services.request_merge(
-            volume(domain, base), volume(domain, top), None, "test", queue=False
+            volume(domain, base), volume(domain, top), None, "test", strategy=strategy, queue=False
         )
 
     return ask
 
 
 @pytest.fixture
-def merged(asked: Callable[[str, str], Merge]) -> Callable[[str, str], Merge]:
+def merged(asked: Callable[..., Merge]) -> Callable[..., Merge]:
     """Scan, ask, and carry out."""
 
-    def merge(base: str, top: str) -> Merge:
-        row = asked(base, top)
+    def merge(base: str, top: str, strategy: str = "convert") -> Merge:
+        row = asked(base, top, strategy)
         asyncio.run(runner.run(row.pk))
         row.refresh_from_db()
         return row

@@ -13,7 +13,7 @@ from chains.merges.work import Work
 from chains.models import Merge, StorageDomain
 from tests import images
 
-Ask = Callable[[str, str], Merge]
+Ask = Callable[..., Merge]
 
 
 class PowerCutError(BaseException):
@@ -39,15 +39,25 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[StepName, bool], None]:
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("name", list(StepName))
-@pytest.mark.parametrize("top", ["snap1.img", "snap2.img"])
+@pytest.mark.parametrize(
+    ("strategy", "top", "left"),
+    [
+        ("convert", "snap1.img", {"snap2.img", "base-merged-N.img"}),
+        ("convert", "snap2.img", {"snap2.img"}),
+        ("commit", "snap1.img", {"snap2.img", "base.img"}),
+        ("rebase", "snap1.img", {"snap2.img", "snap1.img"}),
+        ("rebase", "snap2.img", {"snap2.img"}),
+    ],
+)
 def test_a_crash_at_every_step(
     domain: StorageDomain, asked: Ask, cut: Callable[[StepName, bool], None],
-    monkeypatch: pytest.MonkeyPatch, name: StepName, late: bool, top: str,
+    monkeypatch: pytest.MonkeyPatch, name: StepName, late: bool, strategy: str, top: str,
+    left: set[str],
 ) -> None:  # fmt: skip
     root = Path(domain.path)
     images.lesson(root)
     before = images.view(root / "snap2.img")
-    merge = asked("base.img", top)
+    merge = asked("base.img", top, strategy)
     cut(name, late)
     with pytest.raises(PowerCutError):
         asyncio.run(runner.run(merge.pk))
@@ -60,7 +70,7 @@ def test_a_crash_at_every_step(
     merge.refresh_from_db()
     assert merge.state == "succeeded", merge.message
     assert images.view(root / "snap2.img") == before
-    expected = {"snap2.img"} if top == "snap2.img" else {"snap2.img", f"base-merged-{merge.pk}.img"}
+    expected = {path.replace("-N", f"-{merge.pk}") for path in left}
     assert {path.name for path in root.iterdir()} == expected
 
 

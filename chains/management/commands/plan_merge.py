@@ -6,13 +6,14 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from chains.core.costs import Strategy
 from chains.core.errors import StrataError
 from chains.core.names import display, portable
 from chains.core.plans import Plan, PlanError
 from chains.core.units import binary
 from chains.management.commands._common import REFUSED, WRONG, MergeCommand
 from chains.merges.services import read_maps_for
-from chains.merges.situation import plan_from_inventory
+from chains.merges.situation import AUTO, plans_from_inventory
 
 
 class Command(MergeCommand):
@@ -23,6 +24,7 @@ class Command(MergeCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """What to join."""
         super().add_arguments(parser)
+        parser.add_argument("--strategy", choices=[AUTO, *Strategy], default=AUTO)
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,10 +35,16 @@ class Command(MergeCommand):
         except StrataError as error:
             self.stderr.write(display(str(error)))
         try:
-            plan = plan_from_inventory(base, top)
+            found = plans_from_inventory(base, top)
         except PlanError as error:
             raise CommandError(str(error), returncode=WRONG) from None
-        self.stdout.write(json.dumps(facts(plan), indent=2) if options["json"] else text(plan))
+        wanted = options["strategy"]
+        plan = next((plan for plan in found if plan.strategy == wanted), found[0])
+        if options["json"]:
+            others = {"recommended": found[0].strategy, "strategies": [facts(p) for p in found]}
+            self.stdout.write(json.dumps(facts(plan) | others, indent=2))
+        else:
+            self.stdout.write("\n\n".join(text(p) for p in (found if wanted == AUTO else [plan])))
         if plan.refusals:
             raise CommandError(
                 "refused: " + " ".join(r.text for r in plan.refusals), returncode=REFUSED
@@ -62,11 +70,12 @@ def text(plan: Plan) -> str:
     def size(n: int | None) -> str:
         return "unknown" if n is None else binary(n)
 
+    refused = f" (refused: {plan.refusals[0].text})" if plan.refusals else ""
     names = " ← ".join(display(path) for path in reversed(plan.layers))
     lines = [
-        f"{plan.strategy}: {names} into one new {plan.new_format} volume",
+        f"{plan.strategy}: {names} into one {plan.new_format} volume{refused}",
         f"copies {size(plan.bytes_to_copy)}, needs {size(plan.space_needed)} free of {size(plan.space_free)}",
-        "removes " + ", ".join(display(path) for path in plan.removed),
+        "removes " + (", ".join(display(path) for path in plan.removed) or "nothing"),
     ]
     if plan.overlays:
         lines.append("re-ties " + ", ".join(display(path) for path in plan.overlays))

@@ -7,13 +7,15 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from chains.core.costs import Strategy
 from chains.core.errors import StrataError
 from chains.core.names import display
-from chains.core.plans import CONVERT, PlanError
+from chains.core.plans import PlanError
 from chains.core.states import MergeState
 from chains.inventory.selectors import worker_alive
 from chains.management.commands._common import REFUSED, WRONG, MergeCommand, outcome
 from chains.merges import runner, services
+from chains.merges.situation import AUTO
 from chains.models import Merge
 
 POLL_SECONDS = 0.3
@@ -27,7 +29,7 @@ class Command(MergeCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """What to join, and who waits."""
         super().add_arguments(parser)
-        parser.add_argument("--strategy", choices=["auto", CONVERT], default="auto")
+        parser.add_argument("--strategy", choices=[AUTO, *Strategy], default=AUTO)
         parser.add_argument("--wait", action="store_true", help="follow it to its end")
         parser.add_argument(
             "--here", action="store_true", help="work in this process, without a worker"
@@ -44,7 +46,9 @@ class Command(MergeCommand):
             )
         try:
             services.read_maps_for(top)
-            merge = services.request_merge(base, top, None, "command line", queue=not here)
+            merge = services.request_merge(
+                base, top, None, "command line", strategy=options["strategy"], queue=not here
+            )
         except services.RefusedError as error:
             raise CommandError("refused: " + " ".join(error.reasons), returncode=REFUSED) from None
         except PlanError as error:

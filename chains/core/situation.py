@@ -1,0 +1,47 @@
+"""A storage domain as the planner sees it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Features of a volume that keep every tool off each chain that holds it: nobody but the layer itself
+# says where its data lives, or Strata has no key to it.
+DATA_FILE = "an external data file"
+ENCRYPTION = "encryption"
+
+
+@dataclass(frozen=True)
+class PlanVolume:
+    """What the planner needs to know of one volume; sizes in bytes, paths relative to the root."""
+
+    path: str
+    format: str
+    virtual_size: int
+    on_disk: int
+    cluster_size: int | None
+    backing_path: str | None
+    features: tuple[str, ...] = ()
+    in_use: bool = False
+    backing_format: str | None = "qcow2"  # as it is recorded; None: a tool would guess
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A domain as the planner sees it: its volumes, what is wrong with them, its free space."""
+
+    volumes: Mapping[str, PlanVolume]
+    critical: Mapping[str, str]  # path → what makes it unsafe
+    free: int | None
+    read_only: bool = False
+    data_files: Mapping[str, str] = field(default_factory=dict)  # path → the layer that names it
+
+    def overlays(self, path: str) -> list[str]:
+        """The volumes whose backing file this is, in a stable order."""
+        return sorted(v.path for v in self.volumes.values() if v.backing_path == path)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One reason why a merge can not be done, and what would help."""
+
+    code: str
+    text: str
