@@ -12,7 +12,8 @@ from chains.models import BlockMap, Volume, VolumeMap
 
 # Together they may take this much memory in a web process; the last one is always kept.
 MAX_BYTES = 64 * 1024**2
-_BYTES_A_RUN = 19
+# Starts, lengths, owners, kinds; and of a layer starts, lengths, kinds and what it is summed up with.
+_RESOLVED_BYTES, _LAYER_BYTES = 19, 41
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class DiskView:
     @property
     def size(self) -> int:
         """Bytes of memory, about."""
-        runs = len(self.resolved.starts) + sum(len(layer.starts) for layer in self.maps)
-        return runs * _BYTES_A_RUN
+        held = sum(len(layer.starts) for layer in self.maps)
+        return len(self.resolved.starts) * _RESOLVED_BYTES + held * _LAYER_BYTES
 
 
 # What a view was unpacked from: the block map and its moment, each layer's map and its fingerprint.
