@@ -118,6 +118,8 @@ class DiskReads(APIView):
         found = blockmaps.stored_measures(disk)
         if found is None or not found["fresh"]:
             services.request_blocks(disk, person(request))
+        else:
+            services.freshen_blocks(disk, person(request))
         if found is None:
             return refused(["The block map has not been read yet: a worker reads it now."])
         return refused([found["error"]]) if found["error"] else Response(found)

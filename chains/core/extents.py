@@ -14,8 +14,9 @@ from chains.core.errors import StoredMapError
 
 Int64s = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
-# The maps of a chain with so many runs, resolved, take about a gigabyte.
-MAX_RUNS = 2**24
+# The maps of a chain with so many runs, resolved, take about 300 MB; a few megabytes of forged tables
+# could claim any number.
+MAX_RUNS = 2**21
 _HALF = 28
 _LOW_HALF = (1 << _HALF) - 1
 

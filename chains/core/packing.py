@@ -19,7 +19,7 @@ _HEAD = struct.Struct(">4sQQQ")
 _BLOCK = struct.Struct(">BQ")
 _LEVEL = 1  # a map is written once and read often, but by a worker that has merges to watch
 # A resolved map has more runs than its layers together have (extents.MAX_RUNS), but not many times.
-MAX_RUNS = 2**26
+MAX_RUNS = 2**23
 MAX_FACTS = 2**14
 _DAMAGED = "The stored block map is damaged or of another version: read the chain again."
 

@@ -123,9 +123,7 @@ class _Walk:
         offsets = np.concatenate([part[1] for part in parts])
         order = np.argsort(offsets, kind="stable")
         tables, offsets = tables[order], offsets[order]
-        if (offsets[1:] == offsets[:-1]).any():
-            # Shared tables would also let a small file stand for any number of extents.
-            raise tables_invalid(self.path, "two parts of the disk share one L2 table")
+        self._refuse_shared(offsets)
         return tables, offsets, named
 
     def _named_tables(self, entries: UInt64s) -> tuple[Int64s, Int64s]:
@@ -142,7 +140,13 @@ class _Walk:
         if (offsets[1:] < offsets[:-1]).any():
             order = np.argsort(offsets, kind="stable")
             present, offsets = present[order], offsets[order]
+        self._refuse_shared(offsets)
         return present, offsets
+
+    def _refuse_shared(self, offsets: Int64s) -> None:
+        """Shared tables would also let a small file stand for any number of extents."""
+        if (offsets[1:] == offsets[:-1]).any():
+            raise tables_invalid(self.path, "two parts of the disk share one L2 table")
 
     def _in_hole(self, offset: int, length: int) -> bool:
         """Whether nothing is stored there, so that it reads as zeroes."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chains.core.errors import StrataError
-from chains.core.extents import ExtentMap, Int64s, sums_by
+from chains.core.extents import ExtentMap, Int64s, Kind, sums_by
 from chains.core.readmap import NOBODY, ReadMap
 
 GRANULARITY = 65536  # the cluster size that qemu-img creates unless told otherwise
@@ -17,8 +17,9 @@ class Slice:
     """Columns over [start, start + length) of a disk; everything is bytes.
 
     Column i is [edges[i], edges[i+1]). `answered[layer, i]` is what the layer answers there (data
-    and zeroes), `allocated[layer, i]` what it holds there, shadowed or not, `unanswered[i]` what no
-    layer holds: answered and unanswered of a column add up to its width.
+    and zeroes), `allocated[layer, i]` what it holds there, shadowed or not, `shadowed[layer, i]` the
+    data of that which the disk does not see, `unanswered[i]` what no layer holds: answered and
+    unanswered of a column add up to its width.
     """
 
     start: int
@@ -26,6 +27,7 @@ class Slice:
     edges: Int64s
     answered: Int64s
     allocated: Int64s
+    shadowed: Int64s
     unanswered: Int64s
 
 
@@ -46,35 +48,41 @@ def slice_view(  # noqa: PLR0917 - called as positions along the disk: start, le
     if columns < 1 or granularity < 1 or start < 0 or length < 0:
         raise StrataError("A slice needs a start, a length and at least one column.")
     edges = _edges(read_map.size, start, length, columns, granularity)
-    by_owner = _by_owner(read_map, edges)
+    by_owner, data = _by_owner(read_map, edges)
+    held = np.array([layer.bytes_in(edges, Kind.DATA) for layer in maps], np.int64)
     return Slice(
         start=int(edges[0]),
         length=int(edges[-1] - edges[0]),
         edges=edges,
         answered=by_owner[1:],
         allocated=np.array([layer.bytes_in(edges) for layer in maps], np.int64),
+        shadowed=held - data[1:],
         unanswered=by_owner[0],
     )
 
 
-def _by_owner(read_map: ReadMap, edges: Int64s) -> Int64s:
-    """Sum up each column by owner, NOBODY first: bytes, one row an owner."""
+def _by_owner(read_map: ReadMap, edges: Int64s) -> tuple[Int64s, Int64s]:
+    """Sum up each column by owner, NOBODY first: bytes in all and of data, one row an owner."""
     owners = read_map.depth_count + 1
     columns = len(edges) - 1
     if columns == 0:
-        return np.zeros((owners, 0), np.int64)
+        nothing = np.zeros((owners, 0), np.int64)
+        return nothing, nothing
     first = int(np.searchsorted(read_map.starts, edges[0], side="right")) - 1
     last = int(np.searchsorted(read_map.starts, edges[-1]))
     # Every run is cut where a column ends inside it; a cut at its very start leaves an empty one.
     starts = np.maximum(read_map.starts[first:last], edges[0])
     cuts = np.searchsorted(starts, edges[1:-1])
     starts = np.insert(starts, cuts, edges[1:-1])
-    owner = np.insert(read_map.owners[first:last], cuts, read_map.owners[first:last][cuts - 1])
+    part = slice(first, last)
+    owner = np.insert(read_map.owners[part], cuts, read_map.owners[part][cuts - 1])
+    data = np.insert(read_map.kinds[part], cuts, read_map.kinds[part][cuts - 1]) == Kind.DATA
     lengths = np.diff(starts, append=edges[-1])
     bounds = np.concatenate(([0], cuts + np.arange(columns - 1), [len(starts)]))
     column = np.repeat(np.arange(columns), np.diff(bounds))
-    sums = sums_by(column * owners + (owner - NOBODY), lengths, columns * owners)
-    return sums.reshape(columns, owners).T
+    groups = (column * owners + (owner - NOBODY)) * 2 + data
+    sums = sums_by(groups, lengths, columns * owners * 2).reshape(columns, owners, 2)
+    return sums.sum(axis=2).T, sums[:, :, 1].T
 
 
 def _edges(size: int, start: int, length: int, columns: int, granularity: int) -> Int64s:

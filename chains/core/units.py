@@ -25,6 +25,15 @@ def binary(n: int) -> str:
     return f"{text} {_UNITS[exponent]}"
 
 
+def position(n: int) -> str:
+    """Write a place on a disk exactly: ``5 GiB``, ``166,400 KiB``, ``562,950,019,022,848 B``."""
+    for exponent in range(len(_UNITS) - 1, 0, -1):
+        whole, rest = divmod(n, _STEP**exponent)
+        if whole and not rest:
+            return f"{whole:,} {_UNITS[exponent]}"
+    return f"{n:,} {_UNITS[0]}"
+
+
 def _digits(n: int, unit: int) -> str:
     """``n / unit`` in at most three significant digits, whole numbers in full."""
     whole, rest = divmod(n, unit)

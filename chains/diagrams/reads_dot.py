@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from chains.core.units import binary
+from chains.core.units import binary, position
 from chains.diagrams.cells import cell_id
 from chains.diagrams.nodes import check_key, count
 from chains.diagrams.palette import ARROW, FAINT, INK, MUTED, colour_class
@@ -82,7 +82,7 @@ def _guest(view: ReadsPicture, width: int) -> str:
     for i, (start, length, owner) in enumerate(
         zip(view.starts, view.lengths, view.owner, strict=True)
     ):
-        text = f"{binary(length)} at {binary(start)}, "
+        text = f"{binary(length)} at {position(start)}, "
         if owner >= 0:
             text += f"answered by {shown(view.rows[owner].name)}"
         else:
@@ -99,10 +99,10 @@ def _scale(view: ReadsPicture) -> str:
     """The line over the guest's blocks: where the slice begins and ends, and the blocks' length."""
     blocks = len(view.starts)
     first, last = view.starts[0], view.starts[-1] + view.lengths[-1]
-    texts = [(f"at {binary(first)}", "LEFT")]
+    texts = [(f"at {position(first)}", "LEFT")]
     if blocks >= _ROOM_FOR_END:
         # The space makes up for dot's narrow measure; without it the text sticks out at the right.
-        texts.append((f"{binary(last)}\N{NO-BREAK SPACE}", "RIGHT"))
+        texts.append((f"{position(last)}\N{NO-BREAK SPACE}", "RIGHT"))
     if blocks >= _ROOM_FOR_LENGTH:
         texts.insert(1, (f"{count(blocks, 'block')} of {binary(view.lengths[0])}", "CENTER"))
     spans = [blocks // len(texts)] * len(texts)

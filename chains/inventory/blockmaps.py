@@ -138,6 +138,12 @@ def stored_maps(volumes: list[Volume], *, any_age: bool = False) -> list[ExtentM
     return [ExtentMap.from_bytes(bytes(rows[volume.pk].data)) for volume in volumes]
 
 
+def stored_error(leaves: list[Volume]) -> str:
+    """Why the chain of one of these could not be read when a worker tried last; "" when it could."""
+    rows = BlockMap.objects.filter(disk__active__in=leaves).exclude(error="")
+    return rows.values_list("error", flat=True).first() or ""
+
+
 def stored_copies(row: BlockMap) -> CopyTable | None:
     """What each merge of the disk's chain copies, as it is stored, of whatever age."""
     return CopyTable.from_bytes(bytes(row.copies)) if row.copies else None

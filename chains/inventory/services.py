@@ -14,13 +14,15 @@ from chains.core.progress import Throttle
 from chains.inventory import audit, blockmaps, families, news
 from chains.inventory.jobs import SCAN, enqueue
 from chains.inventory.scan import scan_domain
-from chains.models import Disk, Scan, ScanKind, ScanState, StorageDomain, User
+from chains.models import BlockMap, Disk, Scan, ScanKind, ScanState, StorageDomain, User
 from chains.permissions import Action, allows
 
 UNFINISHED = (ScanState.QUEUED, ScanState.RUNNING)
 SILENCE = timedelta(seconds=30)
 NAME_LIMIT = 80  # as wide as its column
 WAIT = timedelta(seconds=10)
+# How long what a page shows of a disk's reads may be unseen by a worker while somebody looks at it.
+LOOK_AGAIN = timedelta(seconds=30)
 _TAKEN = "There is a domain named {} already; choose another name."
 
 
@@ -97,6 +99,16 @@ def request_blocks(disk: Disk, user: User | None, *, queue: bool = True) -> Scan
     """A reading of the disk's block map, which changes nothing: whoever may look may ask."""
     check(user, Action.VIEW)
     return _request(ScanKind.BLOCKS, disk.domain, disk, user, queue=queue)
+
+
+def freshen_blocks(disk: Disk, user: User | None) -> None:
+    """Have a worker look whether the disk's stored block map is still true, unless one just did.
+
+    Looking costs a worker the headers of the chain; only what has changed is read.
+    """
+    lately = timezone.now() - LOOK_AGAIN
+    if not BlockMap.objects.filter(disk=disk, read_at__gte=lately).exists():
+        request_blocks(disk, user)
 
 
 def _request(

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from chains.core.forest import Forest
 from chains.core.plans import Plan, layers_between, plans
-from chains.core.situation import PlanVolume, Situation
+from chains.core.situation import PlanVolume, Refusal, Situation
 from chains.inventory import blockmaps, selectors
 from chains.inventory.scan import features
 from chains.models import Volume
@@ -39,7 +40,16 @@ def plans_from_inventory(base: Volume, top: Volume) -> list[Plan]:
     situation = from_inventory(top)
     layers_between(situation, base.path, top.path)
     maps = blockmaps.stored_maps(selectors.chain_of(top))
-    return plans(situation, base.path, top.path, maps)
+    found = plans(situation, base.path, top.path, maps)
+    why = blockmaps.stored_error(selectors.leaves_above(top)) if maps is None else ""
+    return [_with_reason(plan, why) for plan in found] if why else found
+
+
+def _with_reason(plan: Plan, why: str) -> Plan:
+    """Planning again would not help: a worker has tried to read the layers."""
+    told = Refusal("unreadable", f"The block maps of these layers can not be read: {why}")
+    reasons = tuple(told if r.code == "not-read" else r for r in plan.refusals)
+    return replace(plan, refusals=reasons)
 
 
 def plan_from_inventory(base: Volume, top: Volume, strategy: str = AUTO) -> Plan:

@@ -44,6 +44,12 @@ def binary(value: float | None) -> str:
 
 
 @register.filter
+def position(value: int) -> str:
+    """A place on a disk, exactly."""
+    return units.position(value)
+
+
+@register.filter
 def rate(value: float | None) -> str:
     """Bytes a second."""
     return UNKNOWN if value is None else f"{units.binary(int(value))}/s"

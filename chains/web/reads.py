@@ -12,7 +12,7 @@ from chains.core.copies import CopyTable
 from chains.core.measure import QEMU_L2_CACHE, MergeCost, merge_costs
 from chains.core.names import display
 from chains.core.reads import Slice, slice_view
-from chains.core.units import binary
+from chains.core.units import binary, position
 from chains.diagrams.palette import colour_class
 from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.types import ReadsPicture, ReadsRow
@@ -205,7 +205,8 @@ def _draw(disk: Disk, volumes: list[Volume], view: Slice, cluster: int) -> SafeS
     lengths = [int(view.edges[n + 1] - view.edges[n]) for n in range(columns)]
     rows = []
     for index, volume in enumerate(volumes):
-        held, answered = view.allocated[index], view.answered[index]
+        answered = view.answered[index]
+        held = answered + view.shadowed[index]
         rows.append(ReadsRow(
             key=f"r{index}", name=os.path.basename(volume.path), path=volume.path,
             url=reverse("volume", args=[volume.pk]),
@@ -231,4 +232,4 @@ def _detail(volume: Volume, start: int, length: int, held: int, answered: int) -
     if not held:
         return ""
     name = display(os.path.basename(volume.path))
-    return f"{name}: holds {binary(held)} of the {binary(length)} at {binary(start)}, answers {binary(answered)}"
+    return f"{name}: holds {binary(held)} of the {binary(length)} at {position(start)}, answers {binary(answered)}"

@@ -130,6 +130,8 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
     shown_reads = reads(found, volumes, request.GET)
     if shown_reads.state in {"computing", "changed"}:
         services.request_blocks(found, _person(request))
+    else:
+        services.freshen_blocks(found, _person(request))
     kinds = pictures.roles(volumes, overlays)
     context = {
         "disk": found, "domain": found.domain, "findings": findings, "reads": shown_reads,

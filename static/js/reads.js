@@ -46,7 +46,9 @@ function zoomUrl(link) {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const picture = event.target.closest?.("#reads [data-focus-key]");
+  // On a page that nobody has touched yet the keys are the picture's: it is what one came for.
+  const idle = event.target === document.body && document.querySelector("#reads [data-focus-key]");
+  const picture = event.target.closest?.("#reads [data-focus-key]") ?? idle;
   const name = KEYS[event.key];
   if (!picture || !name) return;
   const url = name === "in" ? inwards(picture, document.activeElement) : linkUrl(name);

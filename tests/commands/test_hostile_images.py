@@ -99,7 +99,8 @@ def within_a_second() -> Iterator[None]:
 def test_show_chain_says_what_is_wrong_with_a_header(hostile: Path, name: str) -> None:
     with within_a_second():
         shown = manage("show_chain", hostile / name, "--json")
-    assert (shown.code, shown.err) == (1, [])
+    assert (shown.code, len(shown.err)) == (1, 1)
+    assert HEADERS[name] in shown.err[0]
     findings = json.loads(shown.out)["findings"]
     critical = {f["code"] for f in findings if f["severity"] == "critical"}
     assert critical == {HEADERS[name]}
@@ -119,9 +120,13 @@ def test_map_blocks_says_what_is_wrong_with_an_image(hostile: Path, name: str) -
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_show_chain_leaves_tables_alone(hostile: Path, name: str) -> None:
-    shown = manage("show_chain", hostile / name, "--json")
-    assert (shown.code, json.loads(shown.out)["findings"]) == (0, [])
+def test_show_chain_says_what_is_wrong_with_tables(hostile: Path, name: str) -> None:
+    with within_a_second():
+        shown = manage("show_chain", hostile / name, "--json")
+    assert (shown.code, len(shown.err)) == (1, 1)
+    found = {finding["code"] for finding in json.loads(shown.out)["findings"]}
+    assert found == {TABLES[name]}
+    assert TABLES[name] in shown.err[0]
 
 
 def seconds_of(*arguments: str | Path) -> tuple[int, float]:

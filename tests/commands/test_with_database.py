@@ -1,6 +1,7 @@
 """add_domain, scan_domain, plan_merge and run_merge, as a script calls them."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -87,6 +88,19 @@ def test_plans_that_are_refused_or_make_no_sense(lesson):
     ):
         done = manage("plan_merge", "lab", base, top)
         assert (done.code, len(done.err)) == (2, 1), done
+
+
+def test_a_plan_says_why_layers_can_not_be_read(root, transactional_db):
+    images.qcow2(root / "base.qcow2", 8 * images.MIB, "write 0 1M", options=["cluster_size=4096"])
+    images.overlay(root / "top.qcow2", "base.qcow2", "qcow2")
+    os.truncate(root / "base.qcow2", 16384)
+    assert manage("add_domain", "cut", root).code == 0
+    assert manage("scan_domain", "cut").code == 0
+    for _ in range(2):
+        done = manage("plan_merge", "cut", "base.qcow2", "top.qcow2", "--json")
+        assert (done.code, len(done.err)) == (1, 1)
+        assert "can not be read: base.qcow2: The file is cut" in done.err[0]
+        assert json.loads(done.out)["refusals"][0]["code"] == "unreadable"
 
 
 def test_a_merge_without_a_worker_says_so(lesson):

@@ -111,11 +111,14 @@ def test_slices_are_exact(
     assert view.answered.shape == view.allocated.shape == (len(chain), len(edges) - 1)
     assert (view.answered.sum(axis=0) + view.unanswered == np.diff(view.edges)).all()
     for column, (first, last) in enumerate(pairwise(edges)):
-        seen = [answer(chain, cell)[0] for cell in range(first // UNIT, last // UNIT)]
+        answers = [answer(chain, cell) for cell in range(first // UNIT, last // UNIT)]
+        seen = [depth for depth, _ in answers]
         for depth, cells in enumerate(chain):
             held = [kind for kind in cells[first // UNIT : last // UNIT] if kind]
             assert view.answered[depth, column] == seen.count(depth) * UNIT
             assert view.allocated[depth, column] == len(held) * UNIT
+            hidden = held.count(Kind.DATA) - answers.count((depth, Kind.DATA))
+            assert view.shadowed[depth, column] == hidden * UNIT
 
 
 def test_a_slice_of_few_clusters_has_few_columns_and_a_short_last_one() -> None:

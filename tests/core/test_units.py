@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chains.core.units import binary
+from chains.core.units import binary, position
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,15 @@ from chains.core.units import binary
 )
 def test_binary_units(count: int, text: str) -> None:
     assert binary(count) == text
+
+
+@pytest.mark.parametrize(
+    ("n", "text"),
+    [
+        (0, "0 B"), (512, "512 B"), (65536, "64 KiB"), (5 * 2**30, "5 GiB"),
+        (162 * 2**20 + 2**19, "166,400 KiB"), (2**49 + 65536, "549,755,813,952 KiB"),
+        (2**30 - 65536, "1,048,512 KiB"), (1000, "1,000 B"),
+    ],
+)  # fmt: skip
+def test_a_position_is_exact(n: int, text: str) -> None:
+    assert position(n) == text

@@ -5,6 +5,7 @@ import threading
 from unittest import mock
 
 import pytest
+from django.utils import timezone
 
 from chains.core import mapping
 from chains.core.chain import read_chain
@@ -12,7 +13,7 @@ from chains.core.copies import CopyTable
 from chains.core.errors import ReadError
 from chains.core.reads import read_chain_maps, visible
 from chains.inventory import blockmaps, families, selectors, services
-from chains.models import BlockMap, ScanState, VolumeMap
+from chains.models import BlockMap, Scan, ScanState, VolumeMap
 from tests import images
 from tests.inventory.conftest import disk
 
@@ -217,3 +218,27 @@ def test_a_family_too_large_to_read_in_passing_is_left_unknown(clones, monkeypat
     blockmaps.read_disk(disk(clones, "clone0.qcow2"))
     families.measure_family(found)
     assert reach(clones)["template.qcow2"] == (2 * MIB, 3), "only one was left to read"
+
+
+def test_looking_has_a_worker_look_again(root, domain, scan):
+    images.lesson(root)
+    scan()
+    found = disk(domain, "snap2.img")
+    blockmaps.read_disk(found)
+    services.freshen_blocks(found, None)
+    assert not Scan.objects.filter(kind="blocks").exists(), "one has looked a moment ago"
+    BlockMap.objects.update(read_at=timezone.now() - services.LOOK_AGAIN)
+    services.freshen_blocks(found, None)
+    asked = Scan.objects.get(kind="blocks")
+    images.write(root / "snap1.img", "qcow2", "write -P 9 32M 16M")
+    assert services.run_scan(asked.pk).state == ScanState.SUCCEEDED
+    assert BlockMap.objects.get(disk=found).figures["layers"][1]["allocated"] == 24 * MIB
+    BlockMap.objects.update(read_at=timezone.now() - services.LOOK_AGAIN)
+    (root / "snap1.img").rename(root / "away")
+    asked = services.request_blocks(found, None, queue=False)
+    assert services.run_scan(asked.pk).state == ScanState.FAILED
+    assert "snap1.img" in blockmaps.stored_measures(found)["error"]
+    (root / "away").rename(root / "snap1.img")
+    asked = services.request_blocks(found, None, queue=False)
+    assert services.run_scan(asked.pk).state == ScanState.SUCCEEDED
+    assert blockmaps.stored_measures(found)["error"] == ""

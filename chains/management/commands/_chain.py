@@ -6,7 +6,7 @@ import os
 from django.core.management.base import BaseCommand, CommandError
 
 from chains.core.chain import Chain, read_chain
-from chains.core.errors import StrataError
+from chains.core.errors import ReadError, StrataError
 from chains.core.extents import ExtentMap
 from chains.core.findings import Code, Finding, Severity
 from chains.core.names import display
@@ -44,12 +44,23 @@ def read_maps(path: str, root: str | None) -> tuple[Chain, list[ExtentMap]]:
             raise CommandError(
                 f"{finding.code.value}: {display(finding.detail)}{hint}", returncode=1
             )
-    active = chain.layers[0].path
     try:
-        written = active if in_use(os.path.join(chain.root, active)) else None
-        return chain, read_chain_maps(chain, written=written)
+        return chain, read_tables(chain)
+    except ReadError as error:
+        text = f"{error.finding.code.value}: {display(str(error))}"
+        raise CommandError(text, returncode=1) from None
     except (StrataError, OSError) as error:
         raise CommandError(display(str(error)), returncode=1) from None
+
+
+def read_tables(chain: Chain) -> list[ExtentMap]:
+    """Read what the layers of a safe chain hold, while a guest may write the active one.
+
+    Raises ReadError, StrataError, OSError.
+    """
+    active = chain.layers[0].path
+    written = active if in_use(os.path.join(chain.root, active)) else None
+    return read_chain_maps(chain, written=written)
 
 
 class ChainCommand(BaseCommand):

@@ -1,6 +1,7 @@
 """Show what a merge would do, cost and remove."""
 
 import argparse
+import contextlib
 import json
 from typing import Any
 
@@ -30,10 +31,9 @@ class Command(MergeCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Plan it; block maps that are missing are read here and now."""
         base, top = self.volumes(options)
-        try:
+        # What can not be read is among the plan's refusals, with its reason.
+        with contextlib.suppress(StrataError):
             read_maps_for(top)
-        except StrataError as error:
-            self.stderr.write(display(str(error)))
         try:
             found = plans_from_inventory(base, top)
         except PlanError as error:

@@ -1,15 +1,20 @@
 """Show a chain and what is wrong with it. Needs neither database nor server."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from chains.core.chain import read_chain
+from chains.core.errors import ReadError, StrataError
 from chains.core.facts import header_facts, notable
+from chains.core.findings import Severity
 from chains.core.layer import Layer
 from chains.core.links import Chain
 from chains.core.names import display, portable
 from chains.core.units import binary
-from chains.management.commands._chain import ChainCommand, located, root_hint
+from chains.management.commands._chain import ChainCommand, located, read_tables, root_hint
 
 
 class Command(ChainCommand):
@@ -23,6 +28,8 @@ class Command(ChainCommand):
         """Print it."""
         root, path = located(options["path"], options["root"])
         chain = read_chain(root, path, tables=True)
+        if chain.is_safe:
+            chain = _with_tables(chain)
         if options["json"]:
             self.stdout.write(json.dumps(self._facts(chain), indent=2))
         else:
@@ -34,8 +41,11 @@ class Command(ChainCommand):
                 )
                 if hint := root_hint(finding, options["root"]):
                     self.stdout.write(hint.strip())
-        if not chain.is_safe:
-            raise SystemExit(1)
+        worst = next((f for f in chain.findings if f.severity is Severity.CRITICAL), None)
+        if worst is not None:
+            where = f"{display(worst.path)}: " if worst.path else ""
+            text = f"{worst.code.value}: {where}{display(worst.detail)}"
+            raise CommandError(text + root_hint(worst, options["root"]), returncode=1)
 
     @staticmethod
     def _facts(chain: Chain) -> dict[str, Any]:
@@ -59,6 +69,17 @@ class Command(ChainCommand):
                 for finding in chain.findings
             ],
         }  # fmt: skip
+
+
+def _with_tables(chain: Chain) -> Chain:
+    """The chain with what its L1 and L2 tables have against it."""
+    try:
+        read_tables(chain)
+    except ReadError as error:
+        return replace(chain, findings=(*chain.findings, error.finding))
+    except (StrataError, OSError):
+        pass  # too fragmented to be mapped, or gone by now: the headers say what there is
+    return chain
 
 
 def _line(layer: Layer) -> str:
