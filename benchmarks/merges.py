@@ -137,7 +137,9 @@ def _sparse(source: str, target: str) -> None:
 def article(folder: Path, mib: int) -> None:
     """Write the article's chain: base, snapshot of a quarter, overlay of an eighth of it."""
     tool("qemu-img", "create", "-q", "-f", "qcow2", folder / "base.qcow2", f"{mib * 5 // 2}M")
-    tool("qemu-io", "-f", "qcow2", "-c", f"write -P 1 0 {mib}M", folder / "base.qcow2")
+    for at in range(0, mib, 512):
+        write = f"write -P 1 {at}M {min(512, mib - at)}M"
+        tool("qemu-io", "-f", "qcow2", "-c", write, folder / "base.qcow2")
     for name, below, start, length in (
         ("s1", "base", mib // 2, mib // 4), ("s2", "s1", mib, mib // 8),
     ):  # fmt: skip

@@ -53,19 +53,36 @@ class _File:
         if self.header is None:
             return self._exactly(start, length, at_end_zero=True)
         parts = []
-        cluster = self.header.cluster_size
-        while length > 0:
-            inside = start % cluster
-            count = min(length, cluster - inside)
-            parts.append(self._cluster(start // cluster, inside, count))
-            start, length = start + count, length - count
+        for place, inside, count in self._stretches(start, length):
+            if place & COMPRESSED:
+                parts.append(self._inflated(place)[inside : inside + count])
+            else:
+                parts.append(self._exactly(place, count, at_end_zero=True))
         return b"".join(parts)
 
-    def _cluster(self, number: int, inside: int, count: int) -> bytes:
-        entry = self._entry(number)
-        if entry & COMPRESSED:
-            return self._inflated(entry)[inside : inside + count]
-        return self._exactly((entry & OFFSET_MASK) + inside, count, at_end_zero=True)
+    def _stretches(self, start: int, length: int) -> Iterator[tuple[int, int, int]]:
+        """Yield where bytes lie: (place in the file, 0, count), clusters that follow one another
+        together; or (entry, place in the cluster, count) of a compressed one."""
+        assert self.header is not None
+        cluster = self.header.cluster_size
+        at, end = start, start + length
+        place, count = -1, 0
+        while at < end:
+            entry, inside = self._entry(at // cluster), at % cluster
+            step = min(end - at, cluster - inside)
+            here = (entry & OFFSET_MASK) + inside
+            if entry & COMPRESSED or here != place + count:
+                if count:
+                    yield place, 0, count
+                place, count = here, 0
+            if entry & COMPRESSED:
+                yield entry, inside, step
+                place = -1
+            else:
+                count += step
+            at += step
+        if count:
+            yield place, 0, count
 
     def _entry(self, number: int) -> int:
         assert self.header is not None
