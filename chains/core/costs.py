@@ -75,7 +75,7 @@ def costs(maps: Sequence[ExtentMap], count: int, strategy: Strategy, cluster: in
     unit = cluster or 1
     if strategy is Strategy.CONVERT:
         needed = moved.data.in_units(unit).total
-        return Costs(copied, copied, copied, needed + metadata(needed, cluster))
+        return Costs(copied, copied, needed, needed + metadata(needed, cluster))
     if strategy is Strategy.COMMIT:
         written, grown = _into(maps[count - 1], moved.data, unit)
         return Costs(copied, copied, written, grown + metadata(grown, cluster))

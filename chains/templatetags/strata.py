@@ -23,9 +23,9 @@ _STATE_TONES = {
 _STATE_WORDS = {"attention": "needs attention"}
 _STEPS = {
     "preflight": "Check that the chain is still as planned",
-    "copy": "Copy what the layers show into the new volume",
+    "copy": "Copy the data to where it will stay",
     "verify": "Compare old and new, byte for byte",
-    "switch": "Put the new volume in the place of the old ones",
+    "switch": "Put the joined volume in the place of the old ones",
     "remove": "Remove the volumes that nothing reads any more",
 }
 
