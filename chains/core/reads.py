@@ -13,18 +13,15 @@ from chains.core.slices import Slice, slice_view
 __all__ = [
     "NOBODY",
     "LayerFigures",
-    "MergeBytes",
     "ReadFigures",
     "ReadMap",
     "Slice",
     "entries",
     "figures",
     "json_lines",
-    "merge_bytes",
     "read_chain_maps",
     "resolve",
     "slice_view",
-    "visible",
 ]
 
 
@@ -79,32 +76,6 @@ def figures(maps: Sequence[ExtentMap], read_map: ReadMap) -> ReadFigures:
     hops = sum(depth * count for depth, count in enumerate(answered))
     deepest = max((depth for depth, count in enumerate(answered) if count), default=0)
     return ReadFigures(tuple(layers), hops / total if total else 0.0, deepest, totals[0][0])
-
-
-@dataclass(frozen=True)
-class MergeBytes:
-    """Bytes in the layers of a merge: `held` is the data of all of them, shadowed or not;
-    `visible_data` and `visible_zero` are what their joined view shows (zeroes also beyond the end
-    of a layer shorter than those above it: a merge has to keep them)."""
-
-    held: int
-    visible_data: int
-    visible_zero: int
-
-
-def merge_bytes(maps: Sequence[ExtentMap]) -> MergeBytes:
-    """Sum up the layers of a merge; `maps` run from top to base, as everywhere in this module."""
-    view = resolve(maps)
-    return MergeBytes(
-        held=sum(layer.allocated for layer in maps),
-        visible_data=int(view.lengths[view.kinds == Kind.DATA].sum()),
-        visible_zero=int(view.lengths[view.kinds == Kind.ZERO].sum()),
-    )
-
-
-def visible(maps: Sequence[ExtentMap]) -> int:
-    """Return the bytes of data that a convert of these layers copies (top first)."""
-    return merge_bytes(maps).visible_data
 
 
 def _totals(read_map: ReadMap) -> list[tuple[int, int]]:

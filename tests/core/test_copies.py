@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from chains.core import readmap
 from chains.core.copies import CopyTable, copy_table
+from chains.core.costs import Strategy, costs
 from chains.core.errors import StoredMapError, StrataError
 from chains.core.extents import ExtentMap, Kind, sums_by
+from chains.core.ranges import shown
 from chains.core.reach import unreachable
-from chains.core.reads import visible
+from chains.core.reads import resolve
 from tests.core.test_extents import CELLS, CHAINS, UNIT, extent_map
 
 
@@ -43,14 +45,21 @@ def test_every_merge_of_a_chain(window: int, chain: list[list[Kind]]) -> None:
     assert (CopyTable.from_bytes(table.to_bytes()).seen == table.seen).all()
     for top in range(len(chain)):
         for base in range(top + 1, len(chain)):
-            shown = shows(chain, base, top)
+            joint = shows(chain, base, top)
             held = chain[top]
-            assert table.convert(base, top) == shown.count(Kind.DATA) * UNIT
-            assert table.convert(base, top) == visible(maps[top : base + 1])
+            assert table.convert(base, top) == joint.count(Kind.DATA) * UNIT
+            assert table.convert(base, top) == shown(resolve(maps[top : base + 1]), Kind.DATA).total
             above = shows(chain, base - 1, top)
             assert table.commit(base, top) == above.count(Kind.DATA) * UNIT
-            pulled = [k for k, own in zip(shown, held, strict=True) if k == Kind.DATA and not own]
+            pulled = [k for k, own in zip(joint, held, strict=True) if k == Kind.DATA and not own]
             assert table.rebase(base, top) == len(pulled) * UNIT
+            # What a plan counts for itself is the same, whatever lies below.
+            for strategy, expected in (
+                (Strategy.CONVERT, table.convert), (Strategy.COMMIT, table.commit),
+                (Strategy.REBASE, table.rebase),
+            ):  # fmt: skip
+                found = costs(maps[top:], base - top + 1, strategy, None)
+                assert found.copied == expected(base, top), strategy
 
 
 def test_only_runs_of_two_layers_or_more_are_merges() -> None:

@@ -11,7 +11,9 @@ from chains.core import mapping
 from chains.core.chain import read_chain
 from chains.core.copies import CopyTable
 from chains.core.errors import ReadError
-from chains.core.reads import read_chain_maps, visible
+from chains.core.extents import Kind
+from chains.core.ranges import shown
+from chains.core.reads import read_chain_maps, resolve
 from chains.inventory import blockmaps, families, selectors, services
 from chains.models import BlockMap, Scan, ScanState, VolumeMap
 from tests import images
@@ -81,7 +83,7 @@ def test_every_merge_is_measured(root, domain, scan):
     assert maps is not None
     for top in range(5):
         for base in range(top + 1, 5):
-            assert table.convert(base, top) == visible(maps[top : base + 1])
+            assert table.convert(base, top) == shown(resolve(maps[top : base + 1]), Kind.DATA).total
 
 
 def test_a_disk_of_a_running_guest_is_mapped_and_said_to_be_live(root, domain, scan):
