@@ -28,8 +28,11 @@ commit, copy begun                 base has some of the data of the layers above
 commit, taken back                 the same; base is no restore point any more, and the merge's
                                    last word says so
 rebase, copy begun                 top has some of what lies below it, and reads the same: the
-                                   same rebase runs again. Its last act is to rewrite the
-                                   header, so top is tied to the old layers or to the new place
+                                   same rebase runs again
+rebase, header rewritten           the tool dies before it has stored its last tables: top may
+                                   miss bytes that the old layers, all still there, hold. It is
+                                   tied back to them at once, or when a worker is back, which
+                                   makes every byte right; then the same rebase runs again
 rebase, verify begun               what top held before is in the journal: just what it took up
                                    is compared, with the old layers, which are all still there
 rebase, taken back                 top reads right either way; nothing was removed

@@ -23,7 +23,7 @@ from chains.inventory.scan import read_forest
 from chains.merges import files, journal, witness
 from chains.merges.situation import from_storage, users
 from chains.merges.threads import aside, db
-from chains.merges.work import DamageError, StopError, Work, commands
+from chains.merges.work import DamageError, StopError, Work, commands, seen_from
 from chains.models import MergeStep
 from chains.qemu import qemu_img
 from chains.qemu.command import LONG_WORK, Child, CommandError, clean, shown, start
@@ -84,12 +84,36 @@ async def copy(work: Work, step: MergeStep) -> None:
         return
     await aside(_check_unchanged, work, work.written)
     await _refuse_users(work, await aside(_above, work))
-    for argv in todo:
-        await _run(work, step, argv, _written)
+    await _tie_back(work, step, formats)
+    try:
+        for argv in todo:
+            await _run(work, step, argv, _written)
+    except (CommandError, CancelledByUserError):
+        await _tie_back(work, step, formats)
+        raise
     await aside(files.settle_in_place, work, work.written)
     layer = await aside(read_layer, work.root, work.written)
     work.fingerprints[work.written] = layer.fingerprint.to_text()
     await db(journal.keep_fingerprints, work.pk, _packed(work.fingerprints))
+
+
+async def _tie_back(work: Work, step: MergeStep, formats: dict[str, str]) -> None:
+    """Put top back over the layer that it lay over, when a rebase was broken off at its very end.
+
+    qemu-img rewrites the header before it has stored the last of its tables: killed in between, top
+    would no longer read what only the old layers hold. They are whole, so the old name in the header
+    makes every byte right again, and the rebase can be done once more.
+    """
+    old = work.plan.layers[1]
+    if work.plan.strategy != Strategy.REBASE:
+        return
+    layer = await aside(read_layer, work.root, work.plan.top, "qcow2")
+    if layer.backing_path == old:
+        return
+    name = seen_from(os.path.dirname(work.plan.top), old)
+    image_format = formats.get(old) or (await aside(read_layer, work.root, old)).format
+    argv = qemu_img.rebase(work.at(work.plan.top), name, image_format, unsafe=True)
+    await _run(work, step, argv, None)
 
 
 async def verify(work: Work, step: MergeStep) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from chains.merges import runner, steps
 from chains.models import Merge, StorageDomain
+from chains.qemu.command import CommandError
 from tests import images
 
 MIB = images.MIB
@@ -90,3 +91,33 @@ def test_two_hundred_kills(
     strategy: str, seed: int,
 ) -> None:  # fmt: skip
     test_a_tool_that_is_killed_while_it_copies(domain, asked, monkeypatch, strategy, seed)
+
+
+def test_a_rebase_that_dies_between_its_header_and_its_tables(
+    domain: StorageDomain, asked: Callable[..., Merge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst moment: the header names the new place, and nothing of what was copied is stored."""
+    root = Path(domain.path)
+    top = chain(root)
+    before = images.view(top)
+    merge = asked("base.qcow2", "mid.qcow2", "rebase")
+    real = steps._run
+
+    async def dying(work: object, step: object, argv: list[str], measure: object) -> None:
+        if "-p" not in argv:
+            return await real(work, step, argv, measure)  # type: ignore[arg-type]
+        images.qemu_img("rebase", "-u", "-f", "qcow2", "-b", "", root / "mid.qcow2")
+        assert images.view(top) != before
+        raise CommandError("qemu-img rebase was ended by signal 9", returncode=-9)
+
+    monkeypatch.setattr(steps, "_run", dying)
+    asyncio.run(runner.run(merge.pk))
+    monkeypatch.undo()
+    merge.refresh_from_db()
+    assert merge.state == "failed", merge.message
+    assert images.view(top) == before
+    again = asked("base.qcow2", "mid.qcow2", "rebase")
+    asyncio.run(runner.run(again.pk))
+    again.refresh_from_db()
+    assert again.state == "succeeded", again.message
+    assert images.view(top) == before
