@@ -33,7 +33,28 @@ class StepName(StrEnum):
     REMOVE = "remove"
 
 
+class Verification(StrEnum):
+    """How a merge is proven before anything is removed."""
+
+    MOVED = "moved"  # the bytes that change their place, read from both sides
+    CONTENT = "content"  # the same, and every guest's whole view, before and after
+    NONE = "none"  # sizes and headers only
+
+
+class Kept(StrEnum):
+    """What has become of the old layers that a merge kept aside."""
+
+    NOTHING = ""
+    KEPT = "kept"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+    PURGING = "purging"
+    PURGED = "purged"
+
+
 STEPS = tuple(StepName)
+# An undo moves no data.
+UNDO_STEPS = (StepName.PREFLIGHT, StepName.SWITCH, StepName.REMOVE)
 UNFINISHED = frozenset({MergeState.QUEUED, MergeState.RUNNING, MergeState.ATTENTION})
 # Once a step of these has begun, going on is safer than going back.
 PAST_RETURN = frozenset({StepName.SWITCH, StepName.REMOVE})

@@ -11,9 +11,9 @@ from chains.core.states import PAST_RETURN, UNFINISHED, MergeState, StepName, St
 from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
 from chains.merges import fence, journal
-from chains.merges.steps import RUN, CancelledByUserError, discard, left_behind, unpacked
+from chains.merges.steps import RUN, discard, left_behind, unpacked
 from chains.merges.threads import aside, db
-from chains.merges.work import DamageError, Work
+from chains.merges.work import CancelledByUserError, DamageError, Work
 from chains.models import Merge, MergeStep
 
 logger = logging.getLogger(__name__)

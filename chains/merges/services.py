@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -9,13 +10,13 @@ from django.db.models import F
 
 from chains.core.errors import StrataError
 from chains.core.plans import Plan
-from chains.core.states import STEPS, UNFINISHED, MergeState
+from chains.core.states import STEPS, UNFINISHED, MergeState, Verification
 from chains.inventory import audit, blockmaps, news, selectors
 from chains.inventory.jobs import MERGE, enqueue
 from chains.inventory.services import check, request_blocks
 from chains.merges.selectors import can_cancel
 from chains.merges.situation import AUTO, plan_from_inventory
-from chains.models import Disk, Merge, MergeStep, User, Volume
+from chains.models import Batch, Disk, Merge, MergeStep, User, Volume
 from chains.permissions import Action
 
 
@@ -27,6 +28,18 @@ class RefusedError(StrataError):
         self.reasons = reasons
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a merge is carried out, beside its plan; `rate` is bytes a second, None for the domain's own."""
+
+    verification: Verification = Verification.MOVED
+    rate: int | None = None
+    batch: Batch | None = None
+
+
+DEFAULT = Options()
+
+
 def family_key(volume: Volume) -> str:
     """One key for all volumes that share a root with this one."""
     root = selectors.chain_of(volume)[-1]
@@ -36,7 +49,7 @@ def family_key(volume: Volume) -> str:
 
 def request_merge(
     base: Volume, top: Volume, user: User | None, origin: str, *,
-    strategy: str = AUTO, confirmed: str | None = None, queue: bool = True,
+    strategy: str = AUTO, confirmed: str | None = None, queue: bool = True, options: Options = DEFAULT,
 ) -> Merge:  # fmt: skip
     """Plan base…top and queue the merge; raises NotAllowedError, PlanError, RefusedError.
 
@@ -66,6 +79,8 @@ def request_merge(
                 domain=top.domain, disk=disk, disk_name=disk.name if disk else top.path_text,
                 family=family, base_text=base.path_text, top_text=top.path_text, strategy=plan.strategy,
                 plan=plan.to_json(), picture=picture(top), requested_by=user,
+                verification=options.verification.value, batch=options.batch,
+                rate=options.rate or top.domain.rate,
                 bytes_total=2 * (plan.bytes_to_copy or 0),
             )  # fmt: skip
             MergeStep.objects.bulk_create(

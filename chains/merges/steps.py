@@ -1,38 +1,27 @@
-"""The five steps of a convert merge. Each may be run again from its start at any time."""
+"""The five steps of a merge. Each may be run again from its start at any time."""
 
-import asyncio
-import contextlib
 import os
-import threading
 import time
 from collections.abc import Awaitable, Callable
 
 from chains.core.chain import read_chain
 from chains.core.costs import Strategy
-from chains.core.errors import StrataError
-from chains.core.extents import ExtentMap
 from chains.core.forest import Forest
 from chains.core.layer import read_layer
 from chains.core.names import display
 from chains.core.plans import plan_merge
-from chains.core.progress import Meter, Throttle
+from chains.core.progress import Meter
 from chains.core.reads import read_chain_maps
 from chains.core.refusals import concerned
 from chains.core.states import StepName, StepState
 from chains.inventory.scan import read_forest
-from chains.merges import files, journal, witness
+from chains.merges import files, journal, running
 from chains.merges.situation import from_storage, users
 from chains.merges.threads import aside, db
-from chains.merges.work import DamageError, StopError, Work, commands, seen_from
+from chains.merges.work import CancelledByUserError, StopError, Work, commands, seen_from
 from chains.models import MergeStep
 from chains.qemu import qemu_img
-from chains.qemu.command import LONG_WORK, Child, CommandError, clean, shown, start
-
-TICK_SECONDS = 0.1
-
-
-class CancelledByUserError(StrataError):
-    """Somebody asked to cancel."""
+from chains.qemu.command import CommandError, shown
 
 
 async def preflight(work: Work, step: MergeStep) -> None:
@@ -79,7 +68,7 @@ async def copy(work: Work, step: MergeStep) -> None:
     if work.written is None:
         await aside(files.unlink, work.temporary)
         for argv in todo:
-            await _run(work, step, argv, _written)
+            await running.tool(work, step, argv, running.written)
         await aside(files.settle, work)
         return
     await aside(_check_unchanged, work, work.written)
@@ -87,7 +76,7 @@ async def copy(work: Work, step: MergeStep) -> None:
     await _tie_back(work, step, formats)
     try:
         for argv in todo:
-            await _run(work, step, argv, _written)
+            await running.tool(work, step, argv, running.written)
     except (CommandError, CancelledByUserError):
         await _tie_back(work, step, formats)
         raise
@@ -113,7 +102,7 @@ async def _tie_back(work: Work, step: MergeStep, formats: dict[str, str]) -> Non
     name = seen_from(os.path.dirname(work.plan.top), old)
     image_format = formats.get(old) or (await aside(read_layer, work.root, old)).format
     argv = qemu_img.rebase(work.at(work.plan.top), name, image_format, unsafe=True)
-    await _run(work, step, argv, None)
+    await running.tool(work, step, argv, None)
 
 
 async def verify(work: Work, step: MergeStep) -> None:
@@ -123,7 +112,7 @@ async def verify(work: Work, step: MergeStep) -> None:
     different files. For a merge in place see witness.py.
     """
     if work.written is not None:
-        await _witness(work)
+        await running.witnessed(work)
         return
     new = await aside(
         read_layer, work.root, work.plan.temporary_path(work.pk), work.plan.new_format
@@ -135,54 +124,13 @@ async def verify(work: Work, step: MergeStep) -> None:
     formats = await aside(_formats, work)
     argv = commands(work.root, work.plan, work.pk, formats).verify
     try:
-        await _run(work, step, argv, _compared)
+        await running.tool(work, step, argv, running.compared)
     except CommandError as error:
         if error.returncode == 1:
             raise StopError(
                 "The new volume does not read like the old layers, so nothing was changed. Check the storage for errors, and try again."
             ) from error
         raise
-
-
-async def _witness(work: Work) -> None:
-    """Compare in a thread, and report meanwhile."""
-    done = 0
-    cancelled = threading.Event()
-
-    def tick(compared: int) -> None:
-        nonlocal done
-        done = compared
-        if cancelled.is_set():
-            raise CancelledByUserError("cancelled")
-
-    before = ExtentMap.from_bytes(await db(journal.top_before, work.pk))
-    size = (await aside(read_layer, work.root, work.written or "")).virtual_size
-    if size < work.plan.virtual_size:
-        raise StopError("The joined volume is smaller than the disk. Check the storage for errors.")
-    copied = work.plan.bytes_to_copy or 0
-    comparing = asyncio.ensure_future(aside(witness.compare, work.root, work.plan, before, tick))
-    throttle = Throttle(8, time.monotonic)
-    try:
-        while not comparing.done():
-            await asyncio.wait([comparing], timeout=TICK_SECONDS)
-            if throttle.ready() and await db(
-                journal.report, work.pk, work.meter.update(copied + done)
-            ):
-                raise CancelledByUserError("cancelled")
-        await comparing
-    except witness.DifferenceError as error:
-        said = f"The joined volume does not read like the old layers: {error}. Nothing is removed"
-        if work.written == work.plan.top:
-            # Guests read through it already.
-            raise DamageError(
-                f"{said}, but {display(work.plan.top)} is damaged: do not start its guests. Check the"
-                " storage for errors, and restore this volume; the layers below it are whole"
-            ) from error
-        raise StopError(f"{said}; check the storage for errors, and try again.") from error
-    finally:
-        cancelled.set()
-        with contextlib.suppress(StrataError, OSError):
-            await comparing
 
 
 async def switch(work: Work, step: MergeStep) -> None:
@@ -197,7 +145,7 @@ async def switch(work: Work, step: MergeStep) -> None:
     for path, argv in zip(work.plan.overlays, todo.switch, strict=True):
         layer = await aside(read_layer, work.root, path, "qcow2")
         if layer.backing_path != work.plan.new_path(work.pk):
-            await _run(work, step, argv, None)
+            await running.tool(work, step, argv, None)
             layer = await aside(read_layer, work.root, path, "qcow2")
             if layer.backing_path != work.plan.new_path(work.pk):
                 raise StopError(
@@ -263,56 +211,6 @@ def left_behind(work: Work, steps: list[MergeStep]) -> str:
         f"Every guest reads as before; {display(work.plan.top)} may have grown. The same merge, asked"
         " for again, finishes it."
     )
-
-
-def _written(work: Work, child: Child, output: bytes) -> int | None:
-    io = child.io_bytes()
-    return min(io[1], work.plan.bytes_to_copy or 0) if io else None
-
-
-def _compared(work: Work, child: Child, output: bytes) -> int | None:
-    share = qemu_img.percent(output)
-    copied = work.plan.bytes_to_copy or 0
-    return None if share is None else copied + int(copied * share / 100)
-
-
-async def _run(
-    work: Work, step: MergeStep, argv: list[str],
-    measure: Callable[[Work, Child, bytes], int | None] | None,
-) -> None:  # fmt: skip
-    """Run one tool to its end, reporting; raises CommandError, CancelledByUserError."""
-    await db(journal.note_command, step, shown(argv))
-    tail = bytearray()
-
-    def keep(chunk: bytes) -> None:
-        tail.extend(chunk)
-        del tail[:-4096]
-
-    child = work.child = await start(argv, cwd=work.root, limits=LONG_WORK, on_output=keep)
-    ending = asyncio.ensure_future(child.wait())
-    throttle, words = Throttle(8, time.monotonic), Throttle(1, time.monotonic)
-    said = ""
-    try:
-        while not ending.done():
-            await asyncio.wait([ending], timeout=TICK_SECONDS)
-            if words.ready() and child.stderr_tail != said:
-                said = child.stderr_tail
-                await db(journal.note_stderr, step, said)
-            done = measure(work, child, bytes(tail)) if measure else None
-            if done is not None and throttle.ready():
-                if await db(journal.report, work.pk, work.meter.update(done)):
-                    raise CancelledByUserError("cancelled")
-            elif throttle.ready() and measure and await db(journal.cancel_requested, work.pk):
-                raise CancelledByUserError("cancelled")
-        result = await ending
-    finally:
-        await child.stop()
-        work.child = None
-        ending.cancel()
-    said = clean(result.stderr)
-    if said:
-        await db(journal.note_stderr, step, said)
-    qemu_img.checked(result)
 
 
 async def _refuse_users(work: Work, paths: list[str]) -> None:

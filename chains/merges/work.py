@@ -17,6 +17,10 @@ class StopError(StrataError):
     """The merge can not go on; the text says why and what to do."""
 
 
+class CancelledByUserError(StrataError):
+    """Somebody asked to cancel."""
+
+
 class DamageError(StopError):
     """A layer that guests read is not what it was: nobody but a person can go on."""
 

@@ -13,17 +13,20 @@ from chains.models.inventory import (
     VolumeMap,
     WorkerHost,
 )
-from chains.models.merges import Merge, MergeStep
+from chains.models.merges import UNDO, Batch, Merge, MergeStep, Notice
 from chains.models.people import AuditRecord, Role, User
 
 __all__ = [
+    "UNDO",
     "AuditRecord",
+    "Batch",
     "BlockMap",
     "Disk",
     "DomainKind",
     "Finding",
     "Merge",
     "MergeStep",
+    "Notice",
     "Role",
     "Scan",
     "ScanKind",

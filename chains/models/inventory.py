@@ -5,6 +5,8 @@ from django.db import models
 
 from chains.models.fields import FileNameField
 
+DAY_SECONDS = 24 * 3600
+
 
 class DomainKind(models.TextChoices):
     """The kinds of storage domain that a driver is there for."""
@@ -25,6 +27,23 @@ class StorageDomain(models.Model):
     free = models.BigIntegerField(null=True)
     last_scan = models.ForeignKey("Scan", null=True, on_delete=models.SET_NULL, related_name="+")
     unreachable = models.TextField(blank=True, help_text="why the last scan could not read it")
+    shares_blocks = models.BooleanField(
+        default=False, help_text="its file system can copy by reference"
+    )
+    keep_seconds = models.BigIntegerField(
+        default=DAY_SECONDS,
+        help_text="how long merged layers are kept aside for an undo; 0: not at all",
+    )
+    merges_at_once = models.PositiveSmallIntegerField(default=1)
+    window = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="when merges may start, like Sat 02:00-05:00; empty: always",
+    )
+    rate = models.BigIntegerField(
+        null=True, help_text="most bytes a second of each merge; null: no limit"
+    )
+    paused = models.BooleanField(default=False, help_text="no queued merge starts")
 
     class Meta:
         ordering = ["name"]

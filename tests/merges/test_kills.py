@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chains.merges import runner, steps
+from chains.merges import runner, running
 from chains.models import Merge, StorageDomain
 from chains.qemu.command import CommandError
 from tests import images
@@ -32,7 +32,7 @@ async def killed(pk: int, after: float, monkeypatch: pytest.MonkeyPatch) -> bool
     """Carry a merge out, and kill its first tool a moment after its start; whether it was there."""
     started = asyncio.Event()
     pids: list[int] = []
-    real = steps.start
+    real = running.start
 
     async def start(*arguments: object, **options: object) -> object:
         child = await real(*arguments, **options)  # type: ignore[arg-type]
@@ -40,15 +40,15 @@ async def killed(pk: int, after: float, monkeypatch: pytest.MonkeyPatch) -> bool
         started.set()
         return child
 
-    monkeypatch.setattr(steps, "start", start)
-    running = asyncio.create_task(runner.run(pk))
+    monkeypatch.setattr(running, "start", start)
+    merging = asyncio.create_task(runner.run(pk))
     await asyncio.wait_for(started.wait(), 20)
     await asyncio.sleep(after)
     hit = False
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pids[0], signal.SIGKILL)
         hit = len(pids) == 1
-    await running
+    await merging
     monkeypatch.undo()
     return hit
 
@@ -101,7 +101,7 @@ def test_a_rebase_that_dies_between_its_header_and_its_tables(
     top = chain(root)
     before = images.view(top)
     merge = asked("base.qcow2", "mid.qcow2", "rebase")
-    real = steps._run
+    real = running.tool
 
     async def dying(work: object, step: object, argv: list[str], measure: object) -> None:
         if "-p" not in argv:
@@ -110,7 +110,7 @@ def test_a_rebase_that_dies_between_its_header_and_its_tables(
         assert images.view(top) != before
         raise CommandError("qemu-img rebase was ended by signal 9", returncode=-9)
 
-    monkeypatch.setattr(steps, "_run", dying)
+    monkeypatch.setattr(running, "tool", dying)
     asyncio.run(runner.run(merge.pk))
     monkeypatch.undo()
     merge.refresh_from_db()
