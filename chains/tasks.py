@@ -13,8 +13,8 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
 from chains.inventory import services as inventory
-from chains.inventory.jobs import MERGE, SCAN
-from chains.merges import recovery, runner
+from chains.inventory.jobs import MERGE, PURGE, SCAN
+from chains.merges import kept, queue, recovery, runner
 from chains.models import WorkerHost
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,15 @@ async def scan(pk: int) -> None:
 
 @app.task(name=MERGE)
 async def merge(pk: int) -> None:
-    """Carry a merge out, or go on with it."""
-    await runner.run(pk)
+    """Carry a merge out, or go on with it; its place is free then."""
+    domain = await runner.run(pk)
+    await database_sync_to_async(queue.moved_up)(domain)
+
+
+@app.task(name=PURGE)
+async def purge(pk: int) -> None:
+    """Delete the old layers that a merge kept aside."""
+    await database_sync_to_async(kept.purge)(pk)
 
 
 def _beat(storage_host: str, process: str) -> None:
@@ -46,6 +53,7 @@ def _beat(storage_host: str, process: str) -> None:
     )
     inventory.keep_scans(storage_host, list(_scanning))
     recovery.requeue_orphans(storage_host)
+    recovery.purge_due(storage_host)
 
 
 def _leave(process: str) -> None:

@@ -68,13 +68,18 @@ def work(maps: Sequence[ExtentMap], count: int, strategy: Strategy) -> Work:
     return Work(data, zeroes, tuple(range(1, count)))
 
 
-def costs(maps: Sequence[ExtentMap], count: int, strategy: Strategy, cluster: int | None) -> Costs:
+def costs(
+    maps: Sequence[ExtentMap], count: int, strategy: Strategy, cluster: int | None, *,
+    shares_blocks: bool = False,
+) -> Costs:  # fmt: skip
     """Count a merge of the upper `count` layers; `cluster` is that of the volume written, None is raw."""
     moved = work(maps, count, strategy)
     copied = moved.data.total
     unit = cluster or 1
     if strategy is Strategy.CONVERT:
         needed = moved.data.in_units(unit).total
+        if shares_blocks:
+            return Costs(0, copied, 0, metadata(needed, cluster))
         return Costs(copied, copied, needed, needed + metadata(needed, cluster))
     if strategy is Strategy.COMMIT:
         written, grown = _into(maps[count - 1], moved.data, unit)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
@@ -44,8 +44,12 @@ class Plan:
     bytes_written: int | None
     space_needed: int | None
     space_free: int | None
-    space_won: int | None
+    space_won: int | None  # once what is kept aside is purged
     refusals: tuple[Refusal, ...] = ()
+    extended_l2: bool = False
+    by_reference: bool = False  # the file system shares the blocks with the new volume
+    keep_seconds: int = 0  # how long an undo is possible
+    copied_aside: str | None = None  # what is written in place, and kept as a shared copy of itself
 
     @property
     def top(self) -> str:
@@ -56,6 +60,12 @@ class Plan:
     def base(self) -> str:
         """The lowest layer that the merge joins."""
         return self.layers[-1]
+
+    @property
+    def left_over(self) -> tuple[str, ...]:
+        """The volumes that stand there without use after the switch: an active top took base's file."""
+        taken = {self.base} if self.strategy == Strategy.COMMIT and self.active else set()
+        return tuple(path for path in self.removed if path not in taken)
 
     @property
     def burden(self) -> int:
@@ -79,6 +89,11 @@ class Plan:
         suffix = name.suffix if len(name.suffix) < 20 else ""
         return str(PurePosixPath(self.directory) / f"{stem}-merged-{number}{suffix}")
 
+    def aside(self, path: str, number: int | str) -> str:
+        """Where an old layer is kept for an undo: beside its place, so that its backing name holds."""
+        name = PurePosixPath(path)
+        return str(name.parent / f"{KEPT}{number}" / name.name)
+
     def temporary_path(self, number: int | str) -> str:
         """Where the new volume is built; scans pass over names that begin so."""
         return str(PurePosixPath(self.directory) / f"{TEMPORARY}{number}.tmp")
@@ -96,15 +111,18 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Plan":
-        """The plan that `to_json` wrote."""
+        """The plan that `to_json` wrote, perhaps with facts of the merge beside it."""
+        known = {field.name for field in fields(cls)}
         # Plans of merges that are long over have fewer figures.
         plain: dict[str, Any] = {"bytes_read": None, "bytes_written": None}
-        plain |= {key: _unpack(value) for key, value in data.items()}
+        plain |= {key: _unpack(value) for key, value in data.items() if key in known}
         plain["refusals"] = tuple(Refusal(*pair) for pair in plain["refusals"])
         return cls(**plain)
 
 
+# Scans pass over files and directories that are named so.
 TEMPORARY = ".strata-merge-"
+KEPT = ".strata-kept-"
 
 
 def _pack(value: Any) -> Any:
@@ -176,11 +194,21 @@ def plan_merge(
         str(PurePosixPath(base if strategy is Strategy.CONVERT and not active else top).parent),
         () if strategy is Strategy.REBASE else overlays, removed,
         removed if strategy is Strategy.REBASE else paths[1:],
-        None, None, None, None, situation.free, None,
+        None, None, None, None, situation.free, None, extended_l2=written.extended_l2,
+        by_reference=strategy is Strategy.CONVERT and under is None and situation.shares_blocks,
+        **_undo(situation, paths, strategy),
     )  # fmt: skip
     if maps is not None:
         plan = _with_costs(situation, plan, maps)
     return replace(plan, refusals=tuple(refusals(situation, plan, layers)))
+
+
+def _undo(situation: Situation, paths: tuple[str, ...], strategy: Strategy) -> dict[str, Any]:
+    """A commit takes base's restore point: it can be undone only from a copy that shares its blocks."""
+    written = {Strategy.COMMIT: paths[-1], Strategy.REBASE: paths[0]}.get(strategy)
+    copied = written if situation.shares_blocks and situation.keep_seconds else None
+    possible = strategy is not Strategy.COMMIT or copied
+    return {"keep_seconds": situation.keep_seconds if possible else 0, "copied_aside": copied}
 
 
 def plans(
@@ -218,7 +246,11 @@ def _removed(
 
 def _with_costs(situation: Situation, plan: Plan, maps: Sequence[ExtentMap]) -> Plan:
     count = len(plan.layers)
-    found = costs(maps, count, Strategy(plan.strategy), plan.cluster_size)
+    found = costs(
+        maps, count, Strategy(plan.strategy), plan.cluster_size, shares_blocks=plan.by_reference
+    )
+    # What is written over in place keeps its old blocks too, while a copy shares them.
+    needed = max(found.extra, found.written) if plan.copied_aside else found.extra
     gone = set(plan.removed)
     if plan.active and plan.strategy != Strategy.REBASE:
         # One of the two old files goes for the joined volume that takes its name.
@@ -226,5 +258,5 @@ def _with_costs(situation: Situation, plan: Plan, maps: Sequence[ExtentMap]) -> 
     won = sum(situation.volumes[path].on_disk for path in gone) - found.extra
     return replace(
         plan, bytes_to_copy=found.copied, bytes_read=found.read, bytes_written=found.written,
-        space_needed=found.extra, space_won=won,
+        space_needed=needed, space_won=won,
     )  # fmt: skip

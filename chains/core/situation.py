@@ -22,6 +22,7 @@ class PlanVolume:
     features: tuple[str, ...] = ()
     in_use: bool = False
     backing_format: str | None = "qcow2"  # as it is recorded; None: a tool would guess
+    extended_l2: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Situation:
     free: int | None
     read_only: bool = False
     data_files: Mapping[str, str] = field(default_factory=dict)  # path → the layer that names it
+    shares_blocks: bool = False  # the file system can copy by reference
+    keep_seconds: int = 0  # how long what a merge leaves whole is kept aside for an undo
 
     def overlays(self, path: str) -> list[str]:
         """The volumes whose backing file this is, in a stable order."""

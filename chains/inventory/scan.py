@@ -87,6 +87,7 @@ def scan_domain(domain: StorageDomain, report: Report | None = None) -> Forest:
     try:
         forest = read_forest(domain.path, report)
         room = directory.space(domain.path)
+        shares = not domain.read_only and directory.shares_blocks(domain.path)
     except (UnreachableError, OSError) as error:
         StorageDomain.objects.filter(pk=domain.pk).update(unreachable=str(error))
         raise (
@@ -96,7 +97,7 @@ def scan_domain(domain: StorageDomain, report: Report | None = None) -> Forest:
         StorageDomain.objects.select_for_update().get(pk=domain.pk)
         save(domain, forest)
         StorageDomain.objects.filter(pk=domain.pk).update(
-            capacity=room.capacity, free=room.free, unreachable=""
+            capacity=room.capacity, free=room.free, unreachable="", shares_blocks=shares
         )
     return forest
 

@@ -7,7 +7,7 @@ connection dies, so a free lock with an unfinished merge is an orphan (see recov
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import psycopg
 from django.db import connection
@@ -33,14 +33,20 @@ def is_held(family: str) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def hold(conninfo: str, family: str, on_loss: Callable[[], None]) -> AsyncIterator[bool]:
-    """Yields whether the fence is ours; calls `on_loss` if its connection dies while it is held."""
+async def hold(
+    conninfo: str, families: Iterable[str], on_loss: Callable[[], None]
+) -> AsyncIterator[bool]:
+    """Yields whether the fences are ours; calls `on_loss` if their connection dies while they are held.
+
+    All of them or none: the connection that got only some of them is closed at once.
+    """
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as held:
-        cursor = await held.execute("SELECT pg_try_advisory_lock(%s, %s)", [SPACE, key(family)])
-        row = await cursor.fetchone()
-        if row is None or not row[0]:
-            yield False
-            return
+        for number in sorted({key(family) for family in families}):
+            cursor = await held.execute("SELECT pg_try_advisory_lock(%s, %s)", [SPACE, number])
+            row = await cursor.fetchone()
+            if row is None or not row[0]:
+                yield False
+                return
         watch = asyncio.create_task(_watch(held, on_loss))
         try:
             yield True

@@ -1,6 +1,7 @@
 """What a merge does to files itself: naming, removing, and making sure that it lasts."""
 
 import contextlib
+import errno
 import os
 
 from chains.core.names import display
@@ -9,7 +10,7 @@ from chains.merges.work import StopError, Work
 
 def settle(work: Work) -> None:
     """Onto the platter, with the owner, mode and age of the volume that it stands for."""
-    _own(work.temporary, work.at(work.plan.top if work.plan.active else work.plan.base))
+    own(work.temporary, work.at(work.plan.top if work.plan.active else work.plan.base))
     # What it shows was last written when top was: the age of the snapshot is not lost.
     written = os.stat(work.at(work.plan.top))
     os.utime(work.temporary, ns=(written.st_atime_ns, written.st_mtime_ns))
@@ -19,11 +20,12 @@ def settle(work: Work) -> None:
 def settle_in_place(work: Work, written: str) -> None:
     """Onto the platter; base that will take the active layer's place gets its owner and mode."""
     if work.plan.active and written != work.plan.top:
-        _own(work.at(written), work.at(work.plan.top))
+        own(work.at(written), work.at(work.plan.top))
     sync(work.at(written))
 
 
-def _own(path: str, model: str) -> None:
+def own(path: str, model: str) -> None:
+    """Give a file the owner and mode of another."""
     status = os.stat(model)
     if os.geteuid() == 0:
         os.chown(path, status.st_uid, status.st_gid)
@@ -37,22 +39,41 @@ def place(work: Work) -> None:
         if work.plan.active:
             os.replace(source, work.new)
         else:
-            with contextlib.suppress(FileExistsError):
-                os.link(source, work.new)
-            if not os.path.samefile(source, work.new):
-                raise StopError(
-                    f"{display(work.new)} exists already and is not ours: rename it, and resume."
-                )
-            os.unlink(source)
+            move(source, work.new)
     if not os.path.lexists(work.new):
         raise StopError(f"{display(work.new)} is gone; the old layers are kept.")
     sync(os.path.dirname(work.new))
 
 
+def move(source: str, target: str) -> None:
+    """Rename without ever overwriting; goes on where it was broken off. Raises StopError, OSError."""
+    if not name_again(source, target) and not os.path.lexists(target):
+        os.rename(source, target)  # no hard links here: nothing better is to be had
+    elif os.path.samefile(source, target):
+        os.unlink(source)
+    else:
+        raise StopError(f"{display(target)} exists already and is not ours: rename it, and resume.")
+    sync(os.path.dirname(target))
+
+
+def name_again(source: str, target: str) -> bool:
+    """Give a file a second name, if that is free; whether this storage has second names at all."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return True
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        return False
+    return True
+
+
 def remove(work: Work) -> None:
-    for path in work.plan.removed:
+    """Delete the old layers that are of no use any more."""
+    for path in work.plan.left_over:
         unlink(work.at(path))
-    for directory in {os.path.dirname(work.at(path)) for path in work.plan.removed}:
+    for directory in {os.path.dirname(work.at(path)) for path in work.plan.left_over}:
         sync(directory)
 
 

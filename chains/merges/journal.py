@@ -1,20 +1,22 @@
 """The journal of a merge: every write is committed with the news of it."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from chains.core.progress import Progress
-from chains.core.states import MergeState, StepState, may_go
+from chains.core.states import Kept, MergeState, StepState, may_go
 from chains.inventory import news
 from chains.models import Merge, MergeStep
 
 
 def load(pk: int) -> Merge:
     """The merge with its domain; raises Merge.DoesNotExist."""
-    return Merge.objects.select_related("domain", "requested_by").get(pk=pk)
+    return Merge.objects.select_related("domain", "requested_by", "undoes").get(pk=pk)
 
 
 def steps(pk: int) -> list[MergeStep]:
@@ -58,6 +60,26 @@ def keep_fingerprints(pk: int, fingerprints: list[list[str]]) -> None:
     with transaction.atomic():
         plan = Merge.objects.select_for_update().values_list("plan", flat=True).get(pk=pk)
         _touch(pk, plan=plan | {"fingerprints": fingerprints})
+
+
+def keep(pk: int, rows: list[list[str]], size: int, joined: str, seconds: int) -> None:
+    """Record what lies aside for an undo, from now on, by the database's clock."""
+    with transaction.atomic():
+        until = Now() + timedelta(seconds=seconds)
+        _touch(
+            pk,
+            kept=Kept.KEPT.value,
+            kept_files=rows,
+            kept_bytes=size,
+            joined=joined,
+            kept_until=until,
+        )
+
+
+def set_kept(pk: int, kept: Kept) -> None:
+    """Move what is kept aside on."""
+    with transaction.atomic():
+        _touch(pk, kept=kept.value)
 
 
 def top_before(pk: int) -> bytes:

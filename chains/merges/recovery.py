@@ -15,6 +15,8 @@ remove begun, some files gone      nothing may read through the rest: checked ag
 remove done, merge not ended       the merge is ended
 cancel asked before the crash      before switch: the merge is taken back and cancelled;
                                    after: the merge goes on, as the page said that it would
+undo begun, some layers back       a layer that has its name again is left alone, the others follow
+purge begun, some files gone       what is left is deleted
 =================================  ==========================================================
 
 And by strategy:
@@ -47,21 +49,30 @@ the fence is freed by the death of its worker's database connection, so this is 
 """
 
 from django.db import transaction
+from django.db.models.functions import Now
 
-from chains.core.states import MergeState
-from chains.inventory.jobs import MERGE, enqueue
-from chains.merges import fence
+from chains.core.states import Kept, MergeState
+from chains.inventory.jobs import MERGE, PURGE, enqueue
+from chains.merges import fence, queue
 from chains.models import Merge
 
 
 def requeue_orphans(storage_host: str) -> list[int]:
-    """Queue the merges of this host that nobody carries out; returns their ids."""
-    unfinished = Merge.objects.filter(
-        domain__storage_host=storage_host,
-        state__in=[MergeState.QUEUED.value, MergeState.RUNNING.value],
+    """Queue the merges of this host that nobody carries out; returns the ids of those that had begun."""
+    running = Merge.objects.filter(
+        domain__storage_host=storage_host, state=MergeState.RUNNING.value
     )
-    orphans = [merge.pk for merge in unfinished if not fence.is_held(merge.family)]
-    for pk in orphans:
-        with transaction.atomic():
+    orphans = [merge.pk for merge in running if not fence.is_held(merge.family)]
+    with transaction.atomic():
+        for pk in orphans:
             enqueue(MERGE, storage_host, pk)
+        queue.dispatch(storage_host)
     return orphans
+
+
+def purge_due(storage_host: str) -> None:
+    """Queue the purges whose time has come by the database's clock, and those broken off half-way."""
+    of_host = Merge.objects.filter(domain__storage_host=storage_host)
+    due = of_host.filter(kept=Kept.KEPT.value, kept_until__lte=Now())
+    for pk in (due | of_host.filter(kept=Kept.PURGING.value)).values_list("pk", flat=True):
+        enqueue(PURGE, storage_host, pk)

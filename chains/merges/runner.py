@@ -7,32 +7,40 @@ from django.db import InterfaceError, OperationalError
 
 from chains.core.errors import StrataError
 from chains.core.plans import Plan
-from chains.core.states import PAST_RETURN, UNFINISHED, MergeState, StepName, StepState
+from chains.core.states import (
+    PAST_RETURN,
+    UNFINISHED,
+    Kept,
+    MergeState,
+    StepName,
+    StepState,
+    Verification,
+)
 from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
-from chains.merges import fence, journal
-from chains.merges.steps import RUN, discard, left_behind, unpacked
-from chains.merges.threads import aside, db
+from chains.merges import fence, journal, queue, steps, undo
+from chains.merges.threads import db
 from chains.merges.work import CancelledByUserError, DamageError, Work
 from chains.models import Merge, MergeStep
 
 logger = logging.getLogger(__name__)
+AGAIN = " Then press Resume."
 
 
 class FenceLostError(StrataError):
     """The database went away: somebody else may believe that this merge is theirs."""
 
 
-async def run(pk: int) -> None:
-    """Start the merge, or go on with it where its journal stands.
+async def run(pk: int) -> int:
+    """Start the merge, or go on with it where its journal stands; returns the id of its domain.
 
-    Returns when it has ended or needs attention, and at once when another worker holds it. When it
+    Returns at once when it is not its turn, else when it has ended or needs attention, and at once when another worker holds it. When it
     is itself cancelled (the worker stops), the tool is stopped and the journal stays: whoever comes
     next goes on. Raises FenceLostError.
     """
     merge = await db(journal.load, pk)
     if merge.finished or merge.state == MergeState.ATTENTION:
-        return
+        return merge.domain_id
     current = asyncio.current_task()
     lost = asyncio.Event()
 
@@ -42,28 +50,27 @@ async def run(pk: int) -> None:
             current.cancel()
 
     try:
-        async with fence.hold(await db(fence.conninfo), merge.family, on_loss) as ours:
+        families = filter(None, [merge.family, merge.other_family])
+        async with fence.hold(await db(fence.conninfo), families, on_loss) as ours:
             if ours:
                 await _carry_out(await db(journal.load, pk))
     except asyncio.CancelledError:
         if lost.is_set():
             raise FenceLostError("the connection to the database was lost") from None
         raise
+    return merge.domain_id
 
 
 async def _carry_out(merge: Merge) -> None:
     if MergeState(merge.state) not in UNFINISHED:
         return
-    plan = dict(merge.plan)
-    fingerprints = unpacked(plan.pop("fingerprints", []))
-    work = Work(
-        merge.pk, merge.domain.path, merge.domain.read_only, Plan.from_json(plan), fingerprints
-    )
+    work = _work(merge)
     step = None
     try:
         if merge.cancel_requested and await _may_go_back(merge.pk):
             raise CancelledByUserError("cancelled")
-        await db(journal.set_state, merge.pk, MergeState.RUNNING)
+        if not await db(queue.claim, merge.pk):
+            return
         for step in await db(journal.steps, merge.pk):
             if step.state != StepState.DONE:
                 await _step(work, step)
@@ -72,19 +79,32 @@ async def _carry_out(merge: Merge) -> None:
     except (OperationalError, InterfaceError):
         # The database is away, and the fence with it. The journal stays: whoever comes next goes on.
         raise
-    except StrataError as error:
-        await _stopped(work, step, str(error), damage=isinstance(error, DamageError))
-    except OSError as error:
-        await _stopped(
-            work, step, f"The storage answered: {error.strerror}. See to it, then try again."
-        )
-    except Exception:
-        logger.exception("merge %s met an error of Strata's own", merge.pk)
-        await _stopped(work, step, "Strata met an error of its own; the worker's log has it.")
+    except Exception as error:
+        await _stopped(work, step, _words(work.pk, error), damage=isinstance(error, DamageError))
     else:
         # First the inventory: whoever hears that a merge has ended must find the new chain there.
         await db(_refresh_inventory, work.pk)
+        if work.undoes is not None:
+            await db(journal.set_kept, work.undoes.pk, Kept.UNDONE)
         await db(journal.set_state, merge.pk, MergeState.SUCCEEDED)
+
+
+def _work(merge: Merge) -> Work:
+    return Work(
+        merge.pk, merge.domain.path, merge.domain.read_only, Plan.from_json(merge.plan),
+        steps.unpacked(merge.plan.get("fingerprints", [])), merge.domain.keep_seconds,
+        Verification(merge.verification), merge.undoes,
+    )  # fmt: skip
+
+
+def _words(pk: int, error: Exception) -> str:
+    """What the operator reads of an error."""
+    if isinstance(error, StrataError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"The storage answered: {error.strerror}. See to it, then try again."
+    logger.error("merge %s met an error of Strata's own", pk, exc_info=error)
+    return "Strata met an error of its own; the worker's log has it."
 
 
 async def _step(work: Work, step: MergeStep) -> None:
@@ -92,13 +112,13 @@ async def _step(work: Work, step: MergeStep) -> None:
     if name not in PAST_RETURN and await db(journal.cancel_requested, work.pk):
         raise CancelledByUserError("cancelled")
     await db(journal.begin, step)
-    await RUN[name](work, step)
+    await (undo.RUN if work.undoes else steps.RUN)[name](work, step)
     await db(journal.end, step, StepState.DONE)
 
 
 async def _may_go_back(pk: int) -> bool:
-    steps = await db(journal.steps, pk)
-    return all(s.state == StepState.WAITING for s in steps if s.name in PAST_RETURN)
+    journaled = await db(journal.steps, pk)
+    return all(s.state == StepState.WAITING for s in journaled if s.name in PAST_RETURN)
 
 
 async def _stopped(work: Work, step: MergeStep | None, why: str, *, damage: bool = False) -> None:
@@ -109,17 +129,25 @@ async def _stopped(work: Work, step: MergeStep | None, why: str, *, damage: bool
     if step is not None:
         await db(journal.end, step, StepState.FAILED)
     await db(_refresh_inventory, work.pk)
-    await db(
-        journal.set_state, work.pk, MergeState.ATTENTION, f"{why.rstrip('.')}. Then press Resume."
-    )
+    await db(journal.set_state, work.pk, MergeState.ATTENTION, f"{why.rstrip('.')}.{AGAIN}")
 
 
 async def _taken_back(work: Work, step: MergeStep | None, state: MergeState, message: str) -> None:
-    message += " " + left_behind(work, await db(journal.steps, work.pk))
+    journaled = await db(journal.steps, work.pk)
     try:
-        await aside(discard, work)
-    except OSError as error:
-        message += f" Only {work.temporary} could not be removed ({error.strerror}): delete it."
+        if work.undoes is not None:
+            message += " " + await undo.take_back(work)
+        else:
+            message += " " + steps.left_behind(work, journaled)
+            copying = next(s for s in journaled if s.name == StepName.COPY)
+            if copying.state != StepState.WAITING:
+                await steps.take_back(work, copying)
+    except (StrataError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        state, message = (
+            MergeState.ATTENTION,
+            f"{message} It could not be taken back ({why}).{AGAIN}",
+        )
     if step is not None and step.state != StepState.DONE:
         await db(journal.end, step, StepState.FAILED)
     await db(_refresh_inventory, work.pk)

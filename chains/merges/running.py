@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
-from chains.core.layer import read_layer
 from chains.core.names import display
 from chains.core.progress import Throttle
 from chains.merges import journal, witness
@@ -85,9 +84,6 @@ async def witnessed(work: Work) -> None:
             raise CancelledByUserError("cancelled")
 
     before = ExtentMap.from_bytes(await db(journal.top_before, work.pk))
-    size = (await aside(read_layer, work.root, work.written or "")).virtual_size
-    if size < work.plan.virtual_size:
-        raise StopError("The joined volume is smaller than the disk. Check the storage for errors.")
     copied = work.plan.bytes_to_copy or 0
     comparing = asyncio.ensure_future(aside(witness.compare, work.root, work.plan, before, tick))
     throttle = Throttle(8, time.monotonic)

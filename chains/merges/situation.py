@@ -32,6 +32,7 @@ def from_inventory(volume: Volume) -> Situation:
             ((row.path, row.header["data_file"]) for row in owners if row.header),
             os.path.normpath,  # a page does not touch storage; the preflight follows links
         ),
+        domain.shares_blocks, domain.keep_seconds,
     )  # fmt: skip
 
 
@@ -58,12 +59,13 @@ def plan_from_inventory(base: Volume, top: Volume, strategy: str = AUTO) -> Plan
     return next((plan for plan in found if plan.strategy == strategy), found[0])
 
 
-def from_storage(root: str, forest: Forest, *, read_only: bool) -> Situation:
+def from_storage(root: str, forest: Forest, *, read_only: bool, keep_seconds: int) -> Situation:
     """The domain as it stands on storage now, locks and free space included; raises OSError."""
     volumes = {
         path: PlanVolume(
             path, layer.format, layer.virtual_size, layer.on_disk, layer.cluster_size,
             layer.backing_path, tuple(features(layer)), backing_format=layer.backing_format,
+            extended_l2=bool(layer.header and layer.header.extended_l2),
         )
         for path, layer in forest.layers.items()
     }  # fmt: skip
@@ -72,7 +74,9 @@ def from_storage(root: str, forest: Forest, *, read_only: bool) -> Situation:
         (path, layer.header.data_file) for path, layer in forest.layers.items() if layer.header
     )
     data_files = _data_files(root, owners, os.path.realpath)
-    return Situation(volumes, critical, directory.space(root).free, read_only, data_files)
+    shares = not read_only and directory.shares_blocks(root)
+    free = directory.space(root).free
+    return Situation(volumes, critical, free, read_only, data_files, shares, keep_seconds)
 
 
 def _data_files(
@@ -95,5 +99,5 @@ def users(root: str, paths: Iterable[str]) -> list[str]:
 def _of_row(row: Volume) -> PlanVolume:
     return PlanVolume(
         row.path, row.format, row.virtual_size, row.on_disk, row.cluster_size, row.backing_path, tuple(row.features), row.in_use,
-        row.backing_format,
+        row.backing_format, bool(row.header and row.header.get("extended_l2")),
     )  # fmt: skip

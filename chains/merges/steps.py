@@ -13,12 +13,12 @@ from chains.core.plans import plan_merge
 from chains.core.progress import Meter
 from chains.core.reads import read_chain_maps
 from chains.core.refusals import concerned
-from chains.core.states import StepName, StepState
+from chains.core.states import StepName, StepState, Verification
 from chains.inventory.scan import read_forest
-from chains.merges import files, journal, running
+from chains.merges import files, journal, kept, running
 from chains.merges.situation import from_storage, users
 from chains.merges.threads import aside, db
-from chains.merges.work import CancelledByUserError, StopError, Work, commands, seen_from
+from chains.merges.work import StopError, Work, commands, seen_from
 from chains.models import MergeStep
 from chains.qemu import qemu_img
 from chains.qemu.command import CommandError, shown
@@ -27,7 +27,9 @@ from chains.qemu.command import CommandError, shown
 async def preflight(work: Work, step: MergeStep) -> None:
     """Read every header again; raises StopError when the plan is not the one that was confirmed."""
     forest = await aside(read_forest, work.root)
-    situation = await aside(from_storage, work.root, forest, read_only=work.read_only)
+    situation = await aside(
+        from_storage, work.root, forest, read_only=work.read_only, keep_seconds=work.keep_seconds
+    )
     strategy = Strategy(work.plan.strategy)
     draft = plan_merge(situation, work.plan.base, work.plan.top, None, strategy)
     if not draft.same_work(work.plan):
@@ -44,7 +46,7 @@ async def preflight(work: Work, step: MergeStep) -> None:
     plan = plan_merge(situation, work.plan.base, work.plan.top, maps, strategy)
     if plan.refusals:
         raise StopError(" ".join(refusal.text for refusal in plan.refusals))
-    await _refuse_users(work, concerned(situation, plan))
+    await refuse_users(work, concerned(situation, plan))
     work.fingerprints = _fingerprints(forest, plan.layers)
     work.plan = plan
     work.meter = Meter(2 * (plan.bytes_to_copy or 0), time.monotonic)
@@ -72,14 +74,13 @@ async def copy(work: Work, step: MergeStep) -> None:
         await aside(files.settle, work)
         return
     await aside(_check_unchanged, work, work.written)
-    await _refuse_users(work, await aside(_above, work))
+    await refuse_users(work, await aside(above, work))
+    if work.plan.copied_aside is not None:
+        old = work.plan.copied_aside
+        await aside(kept.copy_aside, work.at(old), work.aside(old))
     await _tie_back(work, step, formats)
-    try:
-        for argv in todo:
-            await running.tool(work, step, argv, running.written)
-    except (CommandError, CancelledByUserError):
-        await _tie_back(work, step, formats)
-        raise
+    for argv in todo:
+        await running.tool(work, step, argv, running.written)
     await aside(files.settle_in_place, work, work.written)
     layer = await aside(read_layer, work.root, work.written)
     work.fingerprints[work.written] = layer.fingerprint.to_text()
@@ -93,16 +94,27 @@ async def _tie_back(work: Work, step: MergeStep, formats: dict[str, str]) -> Non
     would no longer read what only the old layers hold. They are whole, so the old name in the header
     makes every byte right again, and the rebase can be done once more.
     """
-    old = work.plan.layers[1]
     if work.plan.strategy != Strategy.REBASE:
         return
-    layer = await aside(read_layer, work.root, work.plan.top, "qcow2")
-    if layer.backing_path == old:
-        return
-    name = seen_from(os.path.dirname(work.plan.top), old)
+    old = work.plan.layers[1]
     image_format = formats.get(old) or (await aside(read_layer, work.root, old)).format
-    argv = qemu_img.rebase(work.at(work.plan.top), name, image_format, unsafe=True)
-    await running.tool(work, step, argv, None)
+    await tie(work, step, work.plan.top, old, image_format)
+
+
+async def tie(work: Work, step: MergeStep, overlay: str, backing: str, image_format: str) -> None:
+    """Make an overlay's header name this backing file, if it does not yet; raises StopError."""
+    for tried in (False, True):
+        layer = await aside(read_layer, work.root, overlay, "qcow2")
+        if layer.backing_path == backing:
+            await aside(files.sync, work.at(overlay))
+            return
+        if not tried:
+            name = seen_from(os.path.dirname(overlay), backing)
+            argv = qemu_img.rebase(work.at(overlay), name, image_format, unsafe=True)
+            await running.tool(work, step, argv, None)
+    raise StopError(
+        f"{display(overlay)} does not name {display(backing)} after its rebase; look at the command and try again."
+    )
 
 
 async def verify(work: Work, step: MergeStep) -> None:
@@ -111,18 +123,15 @@ async def verify(work: Work, step: MergeStep) -> None:
     A new volume is compared with the old layers by qemu-img: the two sides read different clusters of
     different files. For a merge in place see witness.py.
     """
+    if work.verification is Verification.NONE:
+        await aside(_check_size, work)
+        return
     if work.written is not None:
         await running.witnessed(work)
         return
-    new = await aside(
-        read_layer, work.root, work.plan.temporary_path(work.pk), work.plan.new_format
-    )
-    if new.virtual_size != work.plan.virtual_size:
-        raise StopError(
-            "The new volume has another size than the old layers, so nothing was changed. Check the storage for errors, and try again."
-        )
+    await aside(_check_size, work)
     formats = await aside(_formats, work)
-    argv = commands(work.root, work.plan, work.pk, formats).verify
+    (argv,) = commands(work.root, work.plan, work.pk, formats).verify
     try:
         await running.tool(work, step, argv, running.compared)
     except CommandError as error:
@@ -133,25 +142,33 @@ async def verify(work: Work, step: MergeStep) -> None:
         raise
 
 
+def _check_size(work: Work) -> None:
+    """The least that must be so: the joined volume can be read, and is as large as the disk."""
+    path = work.written or work.plan.temporary_path(work.pk)
+    layer = read_layer(work.root, path, work.plan.new_format)
+    if (
+        any(finding.severity == "critical" for finding in layer.findings)
+        or layer.virtual_size < work.plan.virtual_size
+        or (work.written is None and layer.virtual_size != work.plan.virtual_size)
+    ):
+        raise StopError(
+            "The joined volume has another size than the disk, or can not be read, so nothing is removed. Check the storage for errors, and try again."
+        )
+
+
 async def switch(work: Work, step: MergeStep) -> None:
     """Put the new volume in its place and every overlay onto it."""
     await aside(_check_unchanged, work)
-    above = await aside(_above, work)
-    await _refuse_users(work, above)
+    await refuse_users(work, await aside(above, work))
     todo = commands(work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2"))
+    for argv in todo.place:
+        await db(journal.note_command, step, shown(argv))
+    if work.replaces_top and work.plan.keep_seconds and not work.is_placed:
+        await aside(kept.second_name, work.at(work.plan.top), work.aside(work.plan.top))
     if todo.place:
-        await db(journal.note_command, step, shown(todo.place))
         await aside(files.place, work)
-    for path, argv in zip(work.plan.overlays, todo.switch, strict=True):
-        layer = await aside(read_layer, work.root, path, "qcow2")
-        if layer.backing_path != work.plan.new_path(work.pk):
-            await running.tool(work, step, argv, None)
-            layer = await aside(read_layer, work.root, path, "qcow2")
-            if layer.backing_path != work.plan.new_path(work.pk):
-                raise StopError(
-                    f"{display(path)} does not name the new volume after its rebase; look at the command and try again."
-                )
-        await aside(files.sync, work.at(path))
+    for path in work.plan.overlays:
+        await tie(work, step, path, work.plan.new_path(work.pk), work.plan.new_format)
 
 
 async def remove(work: Work, step: MergeStep) -> None:
@@ -175,12 +192,28 @@ async def remove(work: Work, step: MergeStep) -> None:
             raise StopError(
                 f"{display(others[0])} has become an overlay of {display(path)}, which is kept. Remove it or give it another backing file, and resume."
             )
-    await _refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
+    await refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
     await aside(_check_unchanged, work)
-    todo = commands(work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2"))
-    if todo.remove:
-        await db(journal.note_command, step, shown(todo.remove))
+    for argv in commands(
+        work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2")
+    ).remove:
+        await db(journal.note_command, step, shown(argv))
+    if not await aside(_is_kept, work):
         await aside(files.remove, work)
+        return
+    for path in work.plan.left_over:
+        await aside(kept.move_aside, work.at(path), work.aside(path))
+    found = await aside(kept.found, work.root, work.plan, work.pk)
+    size = await aside(kept.size, work.root, work.plan, found)
+    joined = await aside(kept.identity, work.new)
+    rows = [file.to_json() for file in found]
+    await db(journal.keep, work.pk, rows, size, joined, work.plan.keep_seconds)
+
+
+def _is_kept(work: Work) -> bool:
+    """Whether the old layers are kept: not without the old top, where storage has no second names."""
+    complete = not work.replaces_top or os.path.lexists(work.aside(work.plan.top))
+    return bool(work.plan.keep_seconds) and complete
 
 
 RUN: dict[StepName, Callable[[Work, MergeStep], Awaitable[None]]] = {
@@ -192,15 +225,25 @@ RUN: dict[StepName, Callable[[Work, MergeStep], Awaitable[None]]] = {
 }
 
 
-def discard(work: Work) -> None:
-    """Take the unfinished new volume away; what was written in place stays."""
-    files.unlink(work.temporary)
+async def take_back(work: Work, step: MergeStep) -> None:
+    """Take back what was begun, before any overlay was switched; raises StrataError, OSError.
+
+    The unfinished new volume goes; what was written in place comes back from its copy, where there is
+    one, or stays, and top hangs on the old layers again.
+    """
+    await aside(files.unlink, work.temporary)
+    old = work.plan.copied_aside
+    if old is not None and await aside(os.path.lexists, work.aside(old)):
+        await refuse_users(work, await aside(above, work))
+        await aside(kept.put_back, work.aside(old), work.at(old))
+    else:
+        await _tie_back(work, step, {})
 
 
 def left_behind(work: Work, steps: list[MergeStep]) -> str:
     """What a merge leaves that is broken off before its overlays are switched: one sentence."""
     untouched = all(s.state == StepState.WAITING for s in steps if s.name == StepName.COPY)
-    if work.written is None or untouched:
+    if work.written is None or untouched or work.plan.copied_aside is not None:
         return "The chain is as it was."
     if work.plan.strategy == Strategy.COMMIT:
         return (
@@ -213,7 +256,8 @@ def left_behind(work: Work, steps: list[MergeStep]) -> str:
     )
 
 
-async def _refuse_users(work: Work, paths: list[str]) -> None:
+async def refuse_users(work: Work, paths: list[str]) -> None:
+    """Raises StopError when another process has one of the volumes open, or it is gone."""
     try:
         busy = await aside(users, work.root, paths)
     except OSError as error:
@@ -227,16 +271,18 @@ async def _refuse_users(work: Work, paths: list[str]) -> None:
         )
 
 
-def _above(work: Work) -> list[str]:
-    forest = read_forest(work.root)
+def above(work: Work, forest: Forest | None = None, path: str | None = None) -> list[str]:
+    """Top (or another volume) and every volume that reads through it or the joined volume."""
+    forest = forest or read_forest(work.root)
+    first = path or work.plan.top
     found: list[str] = []
-    queue = [*forest.overlays.get(work.plan.top, ()), *work.plan.overlays]
+    queue = [*forest.overlays.get(first, ()), *(() if path else work.plan.overlays)]
     while queue:
-        path = queue.pop()
-        if path not in found:
-            found.append(path)
-            queue += forest.overlays.get(path, ())
-    return [work.plan.top, *found]
+        other = queue.pop()
+        if other not in found:
+            found.append(other)
+            queue += forest.overlays.get(other, ())
+    return [first, *found]
 
 
 def _fingerprints(forest: Forest, paths: tuple[str, ...]) -> dict[str, str]:
@@ -262,6 +308,8 @@ def _check_unchanged(work: Work, but: str | None = None) -> None:
             continue  # or removed by an earlier run of this very step
         if path == work.plan.top and work.is_placed:
             continue  # the joined volume stands there now
+        if kept.is_at(work.aside(path), kept.identity(work.at(path))):
+            continue  # our own second name of it has changed its inode's time
         now = read_layer(work.root, path).fingerprint.to_text()
         if now != before:
             raise StopError(

@@ -9,6 +9,8 @@ from chains.core.costs import Strategy
 from chains.core.errors import StrataError
 from chains.core.plans import Plan
 from chains.core.progress import Meter
+from chains.core.states import StepName, Verification
+from chains.models import Merge
 from chains.qemu import qemu_img
 from chains.qemu.command import Child
 
@@ -34,6 +36,9 @@ class Work:
     read_only: bool
     plan: Plan
     fingerprints: dict[str, str]
+    keep_seconds: int = 0
+    verification: Verification = Verification.MOVED
+    undoes: Merge | None = None  # the merge that this one takes back; `plan` is that merge's
     meter: Meter = field(init=False)
     child: Child | None = None
 
@@ -55,7 +60,16 @@ class Work:
     def is_placed(self) -> bool:
         """Whether the joined volume has taken the place of the active layer already."""
         source = self.temporary if self.written is None else self.at(self.plan.base)
-        return self.plan.active and self.written != self.plan.top and not os.path.lexists(source)
+        return self.replaces_top and not os.path.lexists(source)
+
+    def aside(self, path: str) -> str:
+        """Absolute path of where an old layer is kept for an undo."""
+        return self.at(self.plan.aside(path, self.pk))
+
+    @property
+    def replaces_top(self) -> bool:
+        """Whether another file takes the name of the active layer."""
+        return self.plan.active and self.written != self.plan.top
 
     @property
     def temporary(self) -> str:
@@ -77,42 +91,47 @@ def seen_from(directory: str, path: str) -> str:
 class Commands:
     """The exact commands of a plan, as the plan page shows them and the runner runs them.
 
-    No command verifies a merge in place: Strata reads both sides itself (see witness.py).
+    No command verifies a merge in place: Strata reads both sides itself (see witness.py). What is not
+    qemu-img's work (ln, mv, cp, rm) is done by Strata's own system calls, and shown as a shell has it.
     """
 
+    aside: list[list[str]]  # before the copy: what is written in place, kept as it is
     copy: list[list[str]]
-    verify: list[str]
-    place: list[str]
+    verify: list[list[str]]
+    place: list[list[str]]
     switch: list[list[str]]
-    remove: list[str]
+    remove: list[list[str]]
+
+    def of_steps(self) -> dict[StepName, list[list[str]]]:
+        """The commands of each step that has any, in their order."""
+        found = {
+            StepName.COPY: [*self.aside, *self.copy], StepName.VERIFY: self.verify,
+            StepName.SWITCH: [*self.place, *self.switch], StepName.REMOVE: self.remove,
+        }  # fmt: skip
+        return {name: argvs for name, argvs in found.items() if argvs}
 
     @property
     def all(self) -> list[list[str]]:
         """Every command, in its order."""
-        found = [*self.copy, self.verify, self.place, *self.switch, self.remove]
-        return [argv for argv in found if argv]
+        return [argv for argvs in self.of_steps().values() for argv in argvs]
 
 
 def commands(root: str, plan: Plan, number: int | str, formats: dict[str, str]) -> Commands:
     """What will be run; `formats` are the formats of the plan's layers and overlays."""
     temporary = os.path.join(root, plan.temporary_path(number))
     new = os.path.join(root, plan.new_path(number))
+    top, base = os.path.join(root, plan.top), os.path.join(root, plan.base)
     verify, place = [], []
     if plan.strategy == Strategy.CONVERT:
         copy = _convert(root, plan, temporary, formats)
-        verify = qemu_img.compare(
-            os.path.join(root, plan.top), formats[plan.top], temporary, plan.new_format
-        )
-        place = ["mv", temporary, new]
+        verify = [qemu_img.compare(top, formats[plan.top], temporary, plan.new_format)]
+        place = [*_kept_top(root, plan, number), ["mv", temporary, new]]
     elif plan.strategy == Strategy.COMMIT:
-        top, base = os.path.join(root, plan.top), os.path.join(root, plan.base)
         copy = [qemu_img.commit(top, formats[plan.top], base)]
-        place = ["mv", base, new] if plan.active else []
+        place = [*_kept_top(root, plan, number), ["mv", base, new]] if plan.active else []
     else:
         below = seen_from(posixpath.dirname(plan.top), plan.below) if plan.below else ""
-        top = os.path.join(root, plan.top)
         copy = [qemu_img.rebase(top, below, plan.below_format, unsafe=False)]
-    files = [os.path.join(root, path) for path in plan.removed]
     switch = [
         qemu_img.rebase(
             os.path.join(root, path), seen_from(posixpath.dirname(path), plan.new_path(number)),
@@ -120,14 +139,44 @@ def commands(root: str, plan: Plan, number: int | str, formats: dict[str, str]) 
         )
         for path in plan.overlays
     ]  # fmt: skip
-    return Commands(copy, verify, place, switch, ["rm", *files] if files else [])
+    return Commands(
+        _copied_aside(root, plan, number), copy, verify, place, switch, _removed(root, plan, number)
+    )
+
+
+def _aside(root: str, plan: Plan, path: str, number: int | str) -> str:
+    return os.path.join(root, plan.aside(path, number))
+
+
+def _copied_aside(root: str, plan: Plan, number: int | str) -> list[list[str]]:
+    if plan.copied_aside is None:
+        return []
+    old = os.path.join(root, plan.copied_aside)
+    return [["cp", "--reflink=always", old, _aside(root, plan, plan.copied_aside, number)]]
+
+
+def _kept_top(root: str, plan: Plan, number: int | str) -> list[list[str]]:
+    """An active top is replaced under its own name; a second name keeps it."""
+    if not (plan.keep_seconds and plan.active):
+        return []
+    return [["ln", os.path.join(root, plan.top), _aside(root, plan, plan.top, number)]]
+
+
+def _removed(root: str, plan: Plan, number: int | str) -> list[list[str]]:
+    files = [os.path.join(root, path) for path in plan.left_over]
+    if plan.keep_seconds:
+        kept = (_aside(root, plan, path, number) for path in plan.left_over)
+        return [["mv", old, new] for old, new in zip(files, kept, strict=True)]
+    return [["rm", *files]] if files else []
 
 
 def _convert(root: str, plan: Plan, temporary: str, formats: dict[str, str]) -> list[list[str]]:
     top, top_format = os.path.join(root, plan.top), formats[plan.top]
     options = [f"cluster_size={plan.cluster_size}"] if plan.cluster_size else []
+    options += ["extended_l2=on"] if plan.extended_l2 and plan.new_format == "qcow2" else []
     if plan.below is None:
-        return [qemu_img.convert(top, top_format, temporary, plan.new_format, options)]
+        return [qemu_img.convert(top, top_format, temporary, plan.new_format, options,
+                                 by_reference=plan.by_reference)]  # fmt: skip
     # convert -B would skip what only base…top−1 hold: it asks top alone what is allocated. An empty
     # overlay of top, rebased onto what lies below base, takes exactly the difference.
     assert plan.below_format is not None

@@ -22,10 +22,13 @@ def backing_name(name: str) -> str:
 
 
 def convert(source: str, source_format: str, target: str, target_format: str,
-            options: Sequence[str] = ()) -> list[str]:  # fmt: skip
-    """Copy what a guest reads through `source` into a new image without a backing file."""
+            options: Sequence[str] = (), *, by_reference: bool = False) -> list[str]:  # fmt: skip
+    """Copy what a guest reads through `source` into a new image without a backing file; `by_reference`
+    where the file system can share the blocks.
+    """
     extra = ["-o", ",".join(options)] if options else []
-    return ["qemu-img", "convert", "-p", "-f", source_format, "-O", target_format, *extra,
+    how = ["-p", "-C"] if by_reference else ["-p"]
+    return ["qemu-img", "convert", *how, "-f", source_format, "-O", target_format, *extra,
             source, target]  # fmt: skip
 
 

@@ -16,10 +16,13 @@ from chains.models import Merge, StorageDomain, Volume
 
 @pytest.fixture
 def domain(tmp_path: Path, transactional_db: None) -> StorageDomain:
-    """A storage domain that is an empty directory."""
+    """A storage domain that is an empty directory, and keeps no old layers aside."""
     root = tmp_path / "domain"
     root.mkdir()
-    return inventory.add_domain("test", str(root), "directory", "here")
+    row = inventory.add_domain("test", str(root), "directory", "here")
+    row.keep_seconds = 0
+    row.save()
+    return row
 
 
 def volume(domain: StorageDomain, path: str) -> Volume:
