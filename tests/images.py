@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 MIB = 1024**2
 KIB64 = 65536
@@ -116,3 +119,22 @@ def deep(root: Path, depth: int, size: int = 32 * MIB) -> list[Path]:
             f"write -P {number} {number}M 2M", f"write -z {number * 2 + 8}M 512k",
         ))  # fmt: skip
     return layers
+
+
+@contextmanager
+def mounted(where: Path, kind: str, size: int = 400 * MIB) -> Iterator[Path]:
+    """A file system of its own, out of a file beside it; skips where root can not mount."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    if shutil.which(f"mkfs.{kind}") is None:
+        pytest.skip(f"mkfs.{kind} is not installed")
+    store = where.parent / f"{where.name}.{kind}"
+    with store.open("xb") as file:
+        file.truncate(size)
+    subprocess.run([f"mkfs.{kind}", "-q", store], check=True, capture_output=True)
+    if subprocess.run(["mount", "-o", "loop", store, where], check=False).returncode != 0:
+        pytest.skip("this machine does not let root mount a file system")
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", where], check=True)

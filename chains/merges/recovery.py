@@ -70,9 +70,14 @@ def requeue_orphans(storage_host: str) -> list[int]:
     return orphans
 
 
-def purge_due(storage_host: str) -> None:
-    """Queue the purges whose time has come by the database's clock, and those broken off half-way."""
+def due(storage_host: str) -> list[int]:
+    """The merges whose purge is due by the database's clock, or was broken off half-way."""
     of_host = Merge.objects.filter(domain__storage_host=storage_host)
-    due = of_host.filter(kept=Kept.KEPT.value, kept_until__lte=Now())
-    for pk in (due | of_host.filter(kept=Kept.PURGING.value)).values_list("pk", flat=True):
+    found = of_host.filter(kept=Kept.KEPT.value, kept_until__lte=Now())
+    return list((found | of_host.filter(kept=Kept.PURGING.value)).values_list("pk", flat=True))
+
+
+def purge_due(storage_host: str) -> None:
+    """Queue their purges."""
+    for pk in due(storage_host):
         enqueue(PURGE, storage_host, pk)

@@ -6,10 +6,14 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from chains.core.states import PAST_RETURN, UNFINISHED, MergeState, StepState
+from chains.core.layer import Fingerprint
+from chains.core.names import display
+from chains.core.plans import Plan
+from chains.core.states import PAST_RETURN, UNFINISHED, Kept, MergeState, StepState
 from chains.inventory.news import next_activity_seq
 from chains.inventory.selectors import scan_brief
-from chains.models import Merge, MergeStep, Scan, ScanState
+from chains.merges.queue import waits_for
+from chains.models import Merge, MergeStep, Scan, ScanState, StorageDomain
 
 RECENT_SECONDS = 60
 
@@ -29,15 +33,53 @@ def can_cancel(merge: Merge, steps: list[MergeStep]) -> bool:
     )
 
 
+def undo_refusal(merge: Merge) -> str:
+    """Why a merge can not be undone, as far as the database knows; "" when it can."""
+    if merge.kept != Kept.KEPT:
+        words = {
+            Kept.UNDOING: "It is being undone.", Kept.UNDONE: "It has been undone.",
+            Kept.PURGING: "Its old layers are being deleted.",
+            Kept.PURGED: "Its old layers have been deleted.",
+        }  # fmt: skip
+        return words.get(Kept(merge.kept), "Nothing was kept aside of this merge.")
+    if merge.domain.read_only:
+        return "The storage domain is read-only in Strata; an admin can change that."
+    plan = Plan.from_json(merge.plan)
+    joined = merge.domain.volumes.filter(path=plan.new_path(merge.pk)).first()
+    was = Fingerprint.from_text(merge.joined)
+    if joined is None or Fingerprint.from_text(joined.fingerprint)._replace(ctime_ns=0) != was:
+        name = display(plan.new_path(merge.pk))
+        return f"{name} has been written, merged or replaced since: the merge can not be undone any more."
+    return ""
+
+
+def kept_facts(merge: Merge) -> dict[str, Any]:
+    """What a merge keeps aside, for its page, socket and API."""
+    refusal = undo_refusal(merge)
+    return {
+        "state": merge.kept, "bytes": merge.kept_bytes, "until": _iso(merge.kept_until),
+        "can_undo": not refusal, "refusal": refusal if merge.kept else "",
+        "undone_by": merge.undos.values_list("pk", flat=True).first() if merge.kept else None,
+    }  # fmt: skip
+
+
+def reclaimable(domain: StorageDomain) -> tuple[int, list[Merge]]:
+    """Bytes that the domain's merges keep aside, and those merges, the next to be purged first."""
+    rows = list(domain.merges.filter(kept=Kept.KEPT.value).order_by("kept_until"))
+    return sum(row.kept_bytes for row in rows), rows
+
+
 def merge_live(pk: int) -> dict[str, Any]:
     """The whole state of one merge, as the socket and the API give it; raises Merge.DoesNotExist."""
-    merge = Merge.objects.get(pk=pk)
+    merge = Merge.objects.select_related("domain").get(pk=pk)
     steps = list(merge.steps.all())
     return {
         "type": "merge", "id": merge.pk, "seq": merge.seq, "state": merge.state,
         "finished": merge.finished, "percent": round(merge.percent, 1),
         "bytes_done": merge.bytes_done, "bytes_total": merge.bytes_total,
         "throughput": merge.throughput, "seconds_left": merge.seconds_left,
+        "waits": waits_for(merge) if merge.state == MergeState.QUEUED else "",
+        "kept": kept_facts(merge), "actual": merge.actual,
         "message": merge.message, "cancel_requested": merge.cancel_requested,
         "can_cancel": can_cancel(merge, steps), "can_resume": merge.state == MergeState.ATTENTION,
         "steps": [
@@ -58,7 +100,7 @@ def _iso(at: Any) -> str | None:
 def _merge_brief(merge: Merge) -> dict[str, Any]:
     return {
         "kind": "merge", "id": merge.pk, "state": merge.state, "percent": round(merge.percent, 1),
-        "domain": merge.domain_id, "disk": merge.disk_id, "title": f"Merge of {merge.disk_name}",
+        "domain": merge.domain_id, "disk": merge.disk_id, "title": f"{'Undo of a merge' if merge.is_undo else 'Merge'} of {merge.disk_name}",
         "url": f"/merges/{merge.pk}/", "message": merge.message, "finished": merge.finished,
     }  # fmt: skip
 

@@ -2,21 +2,34 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
+from django.utils import timezone
 
 from chains.core.errors import StrataError
 from chains.core.plans import Plan
-from chains.core.states import STEPS, UNFINISHED, MergeState, Verification
+from chains.core.states import (
+    STEPS,
+    UNDO_STEPS,
+    UNFINISHED,
+    Kept,
+    MergeState,
+    StepName,
+    Verification,
+)
 from chains.inventory import audit, blockmaps, news, selectors
-from chains.inventory.jobs import MERGE, enqueue
+from chains.inventory.jobs import MERGE, PURGE, enqueue
 from chains.inventory.services import check, request_blocks
+from chains.merges import estimates, journal
+from chains.merges import selectors as selectors_of_merges
+from chains.merges.options import DEFAULT, Options
+from chains.merges.queue import dispatch_domain
 from chains.merges.selectors import can_cancel
 from chains.merges.situation import AUTO, plan_from_inventory
-from chains.models import Batch, Disk, Merge, MergeStep, User, Volume
+from chains.models import UNDO, Disk, Merge, MergeStep, StorageDomain, User, Volume
 from chains.permissions import Action
 
 
@@ -26,18 +39,6 @@ class RefusedError(StrataError):
     def __init__(self, reasons: list[str]) -> None:
         super().__init__(" ".join(reasons))
         self.reasons = reasons
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a merge is carried out, beside its plan; `rate` is bytes a second, None for the domain's own."""
-
-    verification: Verification = Verification.MOVED
-    rate: int | None = None
-    batch: Batch | None = None
-
-
-DEFAULT = Options()
 
 
 def family_key(volume: Volume) -> str:
@@ -71,34 +72,39 @@ def request_merge(
             ["The chain has changed since this plan was shown: look at the new plan."]
         )
     family = family_key(top)
-    if holding(top) is not None:
-        raise RefusedError([_holder(family)])
     try:
         with transaction.atomic():
+            # Whoever asks for a merge of this domain stands in line here.
+            domain = StorageDomain.objects.select_for_update().get(pk=top.domain_id)
+            if (other := holding(top)) is not None:
+                raise RefusedError([_holder(other)])
             merge = Merge.objects.create(
-                domain=top.domain, disk=disk, disk_name=disk.name if disk else top.path_text,
+                domain=domain, disk=disk, disk_name=disk.name if disk else top.path_text,
                 family=family, base_text=base.path_text, top_text=top.path_text, strategy=plan.strategy,
                 plan=plan.to_json(), picture=picture(top), requested_by=user,
                 verification=options.verification.value, batch=options.batch,
-                rate=options.rate or top.domain.rate,
+                rate=options.rate or domain.rate, seconds_expected=estimates.seconds(plan, options, domain),
                 bytes_total=2 * (plan.bytes_to_copy or 0),
             )  # fmt: skip
-            MergeStep.objects.bulk_create(
-                MergeStep(merge=merge, position=number, name=name.value)
-                for number, name in enumerate(STEPS)
-            )
+            _begin(merge, STEPS)
             audit.record(user, origin, "merge", str(merge), base=base.path_text, top=top.path_text,
                          strategy=plan.strategy, bytes=plan.bytes_to_copy)  # fmt: skip
             if queue:
-                enqueue(MERGE, top.domain.storage_host, merge.pk)
-            news.publish("merge", merge.pk, 0)
+                dispatch_domain(domain)
     except IntegrityError:
-        raise RefusedError([_holder(family)]) from None
+        raise RefusedError([_holder(None)]) from None
     return merge
 
 
-def _holder(family: str) -> str:
-    other = Merge.objects.filter(family=family, state__in=[s.value for s in UNFINISHED]).first()
+def _begin(merge: Merge, names: Iterable[StepName]) -> None:
+    MergeStep.objects.bulk_create(
+        MergeStep(merge=merge, position=number, name=name.value)
+        for number, name in enumerate(names)
+    )
+    news.publish("merge", merge.pk, 0)
+
+
+def _holder(other: Merge | None) -> str:
     if other is None:
         return "Another merge held this chain a moment ago: plan again."
     who = other.requested_by.get_username() if other.requested_by else "the command line"
@@ -107,8 +113,9 @@ def _holder(family: str) -> str:
 
 def holding(volume: Volume) -> Merge | None:
     """The unfinished merge that holds this volume's family, if any."""
+    key = family_key(volume)
     return Merge.objects.filter(
-        family=family_key(volume), state__in=[state.value for state in UNFINISHED]
+        Q(family=key) | Q(other_family=key), state__in=[state.value for state in UNFINISHED]
     ).first()
 
 
@@ -135,6 +142,55 @@ def plan_digest(plan: Plan) -> str:
     """What stands for a plan in a confirmation: its work, not the free space of the moment."""
     facts = [plan.strategy, *plan.layers, plan.below or "", *plan.overlays, str(plan.bytes_to_copy)]
     return hashlib.sha256(os.fsencode("\0".join(facts))).hexdigest()[:32]
+
+
+def request_undo(merge: Merge, user: User | None, origin: str, *, queue: bool = True) -> Merge:
+    """Queue the undo of a merge, a merge of its own; raises NotAllowedError, RefusedError."""
+    check(user, Action.MERGE)
+    if why := selectors_of_merges.undo_refusal(merge):
+        raise RefusedError([why])
+    plan = Plan.from_json(merge.plan)
+    joined = merge.domain.volumes.filter(path=plan.new_path(merge.pk)).first()
+    if joined is None:
+        raise RefusedError(["The joined volume is not in the inventory: scan the domain."])
+    try:
+        with transaction.atomic():
+            domain = StorageDomain.objects.select_for_update().get(pk=merge.domain_id)
+            row = Merge.objects.select_for_update().get(pk=merge.pk)
+            if why := selectors_of_merges.undo_refusal(row):
+                raise RefusedError([why])
+            if (other := holding(joined)) is not None:
+                raise RefusedError([_holder(other)])
+            undo = Merge.objects.create(
+                domain=domain, disk=merge.disk, disk_name=merge.disk_name,
+                family=family_key(joined), other_family=merge.family, base_text=merge.base_text,
+                top_text=merge.top_text, strategy=UNDO, plan=merge.plan, picture=merge.picture,
+                requested_by=user, undoes=row, verification=Verification.NONE.value,
+            )  # fmt: skip
+            _begin(undo, UNDO_STEPS)
+            journal.set_kept(row.pk, Kept.UNDOING)
+            audit.record(user, origin, "undo merge", str(merge), undo=undo.pk)
+            if queue:
+                dispatch_domain(domain)
+    except IntegrityError:
+        raise RefusedError([_holder(None)]) from None
+    return undo
+
+
+def request_purge(merge: Merge, user: User | None, origin: str) -> None:
+    """Give back at once what a merge keeps aside; raises NotAllowedError, RefusedError."""
+    check(user, Action.MERGE)
+    with transaction.atomic():
+        row = Merge.objects.select_for_update().get(pk=merge.pk)
+        if row.kept != Kept.KEPT:
+            raise RefusedError(["This merge keeps nothing aside (any more)."])
+        if row.domain.read_only:
+            raise RefusedError(
+                ["The storage domain is read-only in Strata; an admin can change that."]
+            )
+        _change(row, kept_until=timezone.now())
+        audit.record(user, origin, "purge", str(row), bytes=row.kept_bytes)
+        enqueue(PURGE, row.domain.storage_host, row.pk)
 
 
 def cancel(merge: Merge, user: User | None, origin: str) -> None:

@@ -42,7 +42,9 @@ def test_what_is_no_window_says_how_to_write_one(text: str) -> None:
 
 
 @given(
-    st.sampled_from(["Sat 02:00-05:00", "Mon-Fri 22:00-06:00", "Sun,Wed 00:30-01:00; Thu 13:00-13:05"]),
+    st.sampled_from(
+        ["Sat 02:00-05:00", "Mon-Fri 22:00-06:00", "Sun,Wed 00:30-01:00; Thu 13:00-13:05"]
+    ),
     st.integers(0, 14 * 24 * 60),
 )
 def test_the_next_one_begins_when_the_clock_gets_there(text: str, minutes: int) -> None:
