@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from chains.core.names import portable
+from chains.core.states import Verification
 from chains.models import Disk, Finding, Merge, Scan, StorageDomain, Volume
 
 
@@ -25,7 +26,8 @@ class DomainSerializer(serializers.ModelSerializer[StorageDomain]):
         model = StorageDomain
         fields = [
             "id", "name", "kind", "path", "read_only", "storage_host", "capacity", "free",
-            "unreachable", "last_scan",
+            "unreachable", "last_scan", "shares_blocks", "keep_seconds", "merges_at_once", "window",
+            "rate", "paused",
         ]  # fmt: skip
 
 
@@ -93,7 +95,8 @@ class MergeSerializer(serializers.ModelSerializer[Merge]):
         fields = [
             "id", "domain", "disk", "disk_name", "base_text", "top_text", "strategy", "state",
             "percent", "bytes_done", "bytes_total", "throughput", "seconds_left", "message",
-            "requested_by", "requested_at", "started_at", "finished_at", "finished",
+            "requested_by", "requested_at", "started_at", "finished_at", "finished", "verification",
+            "rate", "seconds_expected", "actual", "batch", "undoes", "kept", "kept_bytes", "kept_until",
         ]  # fmt: skip
 
 
@@ -103,6 +106,29 @@ class MergeRequestSerializer(serializers.Serializer[Any]):
     base = serializers.IntegerField(min_value=1)
     top = serializers.IntegerField(min_value=1)
     strategy = serializers.ChoiceField(["auto", "commit", "rebase", "convert"], default="auto")
+    verification = serializers.ChoiceField(list(Verification), default=Verification.MOVED)
+    rate = serializers.IntegerField(
+        min_value=65536, max_value=2**50, allow_null=True, default=None,
+        help_text="most bytes a second; null: what the domain allows",
+    )  # fmt: skip
+
+
+class PolicySerializer(serializers.Serializer[Any]):
+    """What a domain allows its merges; what is left out stays."""
+
+    keep_seconds = serializers.IntegerField(required=False)
+    merges_at_once = serializers.IntegerField(required=False)
+    window = serializers.CharField(required=False, allow_blank=True)
+    rate = serializers.IntegerField(required=False, allow_null=True)
+
+
+class PlanSerializer(serializers.Serializer[Any]):
+    """Every way to merge; docs/wire-formats.md describes it."""
+
+    strategy = serializers.CharField()
+    recommended = serializers.CharField()
+    advice = serializers.CharField()
+    strategies = serializers.ListField(child=serializers.DictField())
 
 
 class LiveSerializer(serializers.Serializer[Any]):

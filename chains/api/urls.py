@@ -3,13 +3,16 @@
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
 
-from chains.api import views
+from chains.api import merging, views
 
 _ROUTES = {
     "schema/": (views.Schema, "api-schema"),
     "domains/": (views.Domains, "api-domains"),
     "domains/<int:pk>/": (views.Domain, "api-domain"),
     "domains/<int:pk>/scan/": (views.DomainScan, "api-domain-scan"),
+    "domains/<int:pk>/policy/": (merging.DomainPolicy, "api-domain-policy"),
+    "domains/<int:pk>/pause/": (merging.DomainPause, "api-domain-pause"),
+    "domains/<int:pk>/resume/": (merging.DomainResume, "api-domain-resume"),
     "disks/": (views.Disks, "api-disks"),
     "disks/<int:pk>/": (views.DiskDetail, "api-disk"),
     "disks/<int:pk>/reads/": (views.DiskReads, "api-disk-reads"),
@@ -17,10 +20,13 @@ _ROUTES = {
     "volumes/<int:pk>/": (views.VolumeDetail, "api-volume"),
     "findings/": (views.Findings, "api-findings"),
     "merges/": (views.Merges, "api-merges"),
+    "merges/plan/": (merging.MergePlan, "api-merge-plan"),
     "merges/<int:pk>/": (views.MergeDetail, "api-merge"),
     "merges/<int:pk>/live/": (views.MergeLive, "api-merge-live"),
     "merges/<int:pk>/cancel/": (views.MergeCancel, "api-merge-cancel"),
     "merges/<int:pk>/resume/": (views.MergeResume, "api-merge-resume"),
+    "merges/<int:pk>/undo/": (merging.MergeUndo, "api-merge-undo"),
+    "merges/<int:pk>/purge/": (merging.MergePurge, "api-merge-purge"),
     "activity/": (views.Activity, "api-activity"),
 }
 

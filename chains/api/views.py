@@ -16,9 +16,11 @@ from chains.api import serializers as shapes
 from chains.api.parsers import BoundedJSONParser
 from chains.api.permissions import ByRole
 from chains.core.plans import PlanError
+from chains.core.states import Verification
 from chains.inventory import blockmaps, selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
+from chains.merges.options import Options
 from chains.models import Disk, Finding, Merge, StorageDomain, User, Volume
 from chains.permissions import Action
 
@@ -182,7 +184,9 @@ class Merges(generics.ListCreateAPIView[Merge]):
         try:
             merge = merge_services.request_merge(
                 base, top, person(request), origin(request),
-                strategy=asked.validated_data["strategy"],
+                strategy=asked.validated_data["strategy"], options=Options(
+                    Verification(asked.validated_data["verification"]), asked.validated_data["rate"]
+                ),
             )  # fmt: skip
         except merge_services.RefusedError as error:
             return refused(error.reasons)

@@ -16,6 +16,7 @@ from chains.merges.queue import waits_for
 from chains.models import Merge, MergeStep, Scan, ScanState, StorageDomain
 
 RECENT_SECONDS = 60
+NOTHING_YET = {"read": None, "written": None, "grown": None, "seconds": {}}
 
 
 def merges() -> QuerySet[Merge]:
@@ -69,6 +70,17 @@ def reclaimable(domain: StorageDomain) -> tuple[int, list[Merge]]:
     return sum(row.kept_bytes for row in rows), rows
 
 
+def queue_of(domain: StorageDomain) -> list[tuple[Merge, str]]:
+    """The unfinished merges of a domain in their order, each with what it waits for ("" when it runs)."""
+    rows = list(domain.merges.filter(state__in=[s.value for s in UNFINISHED]).order_by("pk"))
+    for row in rows:
+        row.domain = domain
+    ahead = [row for row in rows if row.state == MergeState.RUNNING]
+    return [
+        (row, waits_for(row, ahead) if row.state == MergeState.QUEUED else "") for row in rows[:200]
+    ]
+
+
 def merge_live(pk: int) -> dict[str, Any]:
     """The whole state of one merge, as the socket and the API give it; raises Merge.DoesNotExist."""
     merge = Merge.objects.select_related("domain").get(pk=pk)
@@ -79,7 +91,7 @@ def merge_live(pk: int) -> dict[str, Any]:
         "bytes_done": merge.bytes_done, "bytes_total": merge.bytes_total,
         "throughput": merge.throughput, "seconds_left": merge.seconds_left,
         "waits": waits_for(merge) if merge.state == MergeState.QUEUED else "",
-        "kept": kept_facts(merge), "actual": merge.actual,
+        "kept": kept_facts(merge), "actual": NOTHING_YET | merge.actual,
         "message": merge.message, "cancel_requested": merge.cancel_requested,
         "can_cancel": can_cancel(merge, steps), "can_resume": merge.state == MergeState.ATTENTION,
         "steps": [

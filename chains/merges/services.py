@@ -131,6 +131,13 @@ def picture(top: Volume) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def request_maps(volume: Volume, user: User | None) -> None:
+    """Ask a worker for the block maps that a plan of this chain needs."""
+    disk = Disk.objects.filter(active__in=selectors.leaves_above(volume)).order_by("pk").first()
+    if disk is not None:
+        request_blocks(disk, user)
+
+
 def read_maps_for(volume: Volume) -> None:
     """Read the block maps that a plan of this chain needs, in this process; raises StrataError."""
     disk = Disk.objects.filter(active__in=selectors.leaves_above(volume)).order_by("pk").first()

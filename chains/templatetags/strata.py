@@ -30,6 +30,16 @@ _STEPS = {
 }
 
 
+_VERIFICATIONS = {
+    "moved": "the moved bytes", "content": "the moved bytes, and every guest’s whole view",
+    "none": "none: sizes only",
+}  # fmt: skip
+_CANCELS = {
+    "convert": "The new volume is thrown away, and the chain stays as it was.",
+    "commit": "Every guest reads as before, but base has taken in what was copied so far: it is no restore point any more.",
+    "rebase": "Every guest reads as before; top may have grown by what was copied so far.",
+    "undo": "The joined volume stays, and the old layers are kept as before.",
+}
 _CRASH = {
     "convert": "Nothing has happened: the new volume is deleted.",
     "commit": "Every guest reads right, but base is no restore point any more; run it again.",
@@ -189,6 +199,20 @@ def step_words(name: str) -> str:
 def crash_words(strategy: str) -> str:
     """What a merge leaves that breaks off half-way."""
     return _CRASH.get(strategy, "")
+
+
+@register.filter
+def verification_words(way: str) -> str:
+    """How a merge is proven."""
+    return _VERIFICATIONS.get(way, way)
+
+
+@register.filter
+def cancel_words(merge: Any) -> str:
+    """What a cancelled merge leaves: said before, and left exactly so."""
+    if merge.plan.get("copied_aside"):
+        return "What was written comes back from its copy, and the chain stays as it was."
+    return _CANCELS.get(merge.strategy, "")
 
 
 @register.filter

@@ -2,17 +2,21 @@
 
 from django.urls import path
 
-from chains.web import views
+from chains.web import policies, views
 
 urlpatterns = [
     path("", views.domains, name="domains"),
     path("domains/<int:pk>/", views.domain, name="domain"),
     path("domains/<int:pk>/scan/", views.domain_scan, name="domain-scan"),
+    path("domains/<int:pk>/policy/", policies.policy, name="domain-policy"),
+    path("domains/<int:pk>/pause/", policies.pause, name="domain-pause"),
     path("volumes/<int:pk>/", views.volume, name="volume"),
     path("disks/<int:pk>/", views.disk, name="disk"),
     path("disks/<int:pk>/merge/", views.merge_plan, name="merge-plan"),
     path("merges/<int:pk>/", views.merge, name="merge"),
     path("merges/<int:pk>/cancel/", views.merge_cancel, name="merge-cancel"),
     path("merges/<int:pk>/resume/", views.merge_resume, name="merge-resume"),
+    path("merges/<int:pk>/undo/", policies.undo, name="merge-undo"),
+    path("merges/<int:pk>/purge/", policies.purge, name="merge-purge"),
     path("activity/", views.activity, name="activity"),
 ]

@@ -1,64 +1,36 @@
 """The pages. Thin: a view asks `permissions`, reads `selectors`, calls `services`, and renders."""
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from chains.core.advice import advice
+from chains.core.errors import StrataError
 from chains.core.plans import Plan, PlanError
-from chains.core.states import MergeState
+from chains.core.states import MergeState, Verification
+from chains.core.units import parse_size
 from chains.inventory import selectors, services
+from chains.merges import describe, estimates
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
+from chains.merges.options import DEFAULT, Options
 from chains.merges.situation import AUTO, plans_from_inventory
-from chains.merges.work import commands
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
-from chains.web import pictures
-from chains.web.errors import forbidden
+from chains.web import pictures, policies
+from chains.web.guard import needs, origin, person, refuse
 from chains.web.reads import reads
 
-View = Callable[..., HttpResponse]
 PAGE = 50
 # Above this many volumes the forest is left to the table and its search; below, large trees fold.
 DRAWN_VOLUMES = 5000
-
-
-def needs(action: Action) -> Callable[[View], View]:
-    """Only for people who may do this; the others get our 403 page."""
-
-    def wrap(view: View) -> View:
-        @wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            if not allows(request.user, action):
-                return _forbidden(request, action)
-            return view(request, *args, **kwargs)
-
-        return guarded
-
-    return wrap
-
-
-def _forbidden(request: HttpRequest, action: Action) -> HttpResponse:
-    # Returned, not raised: for Django's log a refusal that is raised is worth a traceback.
-    return forbidden(request, PermissionDenied(f"Your role may not {action.value}."))
-
-
-def origin(request: HttpRequest) -> str:
-    """Where a request came from, for the audit record."""
-    return str(request.META.get("REMOTE_ADDR") or "unknown")
-
-
-def _person(request: HttpRequest) -> Any:
-    return request.user
 
 
 @require_safe
@@ -83,7 +55,7 @@ def domain(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "domain": found, "page": page, "query": query, "sort": sort, "findings": findings,
         "forest": pictures.forest(volumes, findings), "drawable": drawable,
-        "silent": not selectors.worker_alive(found.storage_host),
+        "silent": not selectors.worker_alive(found.storage_host), **policies.card(found),
     }  # fmt: skip
     return render(request, "web/domain.html", context)
 
@@ -93,7 +65,7 @@ def domain(request: HttpRequest, pk: int) -> HttpResponse:
 def domain_scan(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask a worker for a scan."""
     found = get_object_or_404(StorageDomain, pk=pk)
-    services.request_scan(found, _person(request), origin(request))
+    services.request_scan(found, person(request), origin(request))
     if not selectors.worker_alive(found.storage_host):
         messages.warning(
             request, f"No worker of {found.storage_host} is alive: the scan waits for one."
@@ -129,9 +101,9 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
     overlays = _overlay_counts(volumes)
     shown_reads = reads(found, volumes, request.GET)
     if shown_reads.state in {"computing", "changed"}:
-        services.request_blocks(found, _person(request))
+        services.request_blocks(found, person(request))
     else:
-        services.freshen_blocks(found, _person(request))
+        services.freshen_blocks(found, person(request))
     kinds = pictures.roles(volumes, overlays)
     context = {
         "disk": found, "domain": found.domain, "findings": findings, "reads": shown_reads,
@@ -159,23 +131,34 @@ def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
     errors: list[str] = []
     if request.method == "POST":
         if not allows(request.user, Action.MERGE):
-            return _forbidden(request, Action.MERGE)
+            return refuse(request, Action.MERGE)
         try:
             started = merge_services.request_merge(
-                base, top, _person(request), origin(request),
+                base, top, person(request), origin(request),
                 strategy=request.POST.get("strategy", AUTO), confirmed=request.POST.get("plan", ""),
+                options=_options(request.POST),
             )  # fmt: skip
         except merge_services.RefusedError as error:
             errors = error.reasons
-        except PlanError as error:
+        except StrataError as error:
             errors = [str(error)]
         else:
             return HttpResponseRedirect(f"/merges/{started.pk}/")
     context = {"disk": found, "domain": found.domain, "layers": volumes, "base": base, "top": top,
                "errors": errors, **_plan_context(volumes, base, top, chosen.get("strategy", AUTO))}  # fmt: skip
     if context.get("plan") and context["plan"].bytes_to_copy is None:
-        services.request_blocks(found, _person(request))
+        services.request_blocks(found, person(request))
     return render(request, "web/merge_plan.html", context, status=409 if errors else 200)
+
+
+def _options(asked: QueryDict) -> Options:
+    """Raises StrataError for what is no rate or no verification."""
+    ways = {way.value: way for way in Verification}
+    way = ways.get(asked.get("verification", Verification.MOVED))
+    if way is None:
+        raise StrataError("There is no such verification.")
+    rate = asked.get("rate", "").strip().removesuffix("/s")
+    return Options(way, parse_size(rate) if rate else None)
 
 
 def _pick(volumes: list[Volume], wanted: str | None, default: int) -> Volume:
@@ -194,17 +177,16 @@ def _plan_context(
         return {"plan": None, "plan_error": str(error)}
     plan = next((plan for plan in found if plan.strategy == strategy), found[0])
     before, after = pictures.before_after(merge_services.picture(top), plan, "N")
+    domain = volumes[0].domain
     return {
-        "plan": plan, "plans": found, "digest": merge_services.plan_digest(plan),
-        "before": before, "after": after,
-        "commands": _commands(volumes[0].domain.path, volumes, plan),
+        "plan": plan, "digest": merge_services.plan_digest(plan), "before": before, "after": after,
+        "ways": [(way, estimates.seconds(way, DEFAULT, domain)) for way in found],
+        "advice": advice(found), "space": describe.Space.of(plan, volumes),
+        "commands": {
+            step: [shown(argv) for argv in argvs]
+            for step, argvs in describe.steps(plan, volumes).items()
+        },
     }  # fmt: skip
-
-
-def _commands(root: str, volumes: list[Volume], plan: Plan) -> list[str]:
-    """Every command of the plan, in order, as a shell would take it; N stands for the merge's number."""
-    formats = {row.path: row.format for row in volumes}
-    return [shown(argv) for argv in commands(root, plan, "N", formats).all]
 
 
 @require_safe
@@ -212,10 +194,12 @@ def _commands(root: str, volumes: list[Volume], plan: Plan) -> list[str]:
 def merge(request: HttpRequest, pk: int) -> HttpResponse:
     """One merge, live."""
     found = get_object_or_404(merge_selectors.merges(), pk=pk)
-    facts = {key: value for key, value in found.plan.items() if key != "fingerprints"}
-    plan = Plan.from_json(facts)
+    plan = Plan.from_json(found.plan)
     undone = found.state in {MergeState.CANCELLED, MergeState.FAILED}
-    before, after = pictures.before_after(found.picture, plan, found.pk, planned=not undone)
+    number = found.undoes_id or found.pk
+    before, after = pictures.before_after(found.picture, plan, number, planned=not undone)
+    if found.is_undo:
+        before, after = after, before
     context = {
         "merge": found, "live": merge_selectors.merge_live(pk), "plan": plan,
         "before": before, "after": after, "domain": found.domain,
@@ -241,7 +225,7 @@ def merge_resume(request: HttpRequest, pk: int) -> HttpResponse:
 def _act(request: HttpRequest, pk: int, service: Callable[[Merge, Any, str], None]) -> HttpResponse:
     found = get_object_or_404(Merge, pk=pk)
     try:
-        service(found, _person(request), origin(request))
+        service(found, person(request), origin(request))
     except merge_services.RefusedError as error:
         messages.error(request, str(error))
     return redirect("merge", pk=pk)

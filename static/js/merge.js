@@ -70,6 +70,9 @@ class MergePage {
     paintBadge(this.part("state"), news.state, cancelling ? "cancelling…" : undefined);
     const message = this.part("message");
     setText(message, news.message);
+    const waits = this.part("waits");
+    setText(waits, news.waits);
+    waits.closest("[data-waits]").hidden = !news.waits;
     message.parentElement.hidden = !news.message;
     const tone = { attention: "notice-warning", failed: "notice-critical", succeeded: "notice-ok" };
     message.parentElement.className = `notice ${tone[news.state] ?? ""}`;

@@ -122,6 +122,11 @@ ADDRESSES: dict[str, Address] = {
     "": page("/"),
     "domains/<int:pk>/": page("/domains/{domain}/"),
     "domains/<int:pk>/scan/": action("/domains/{domain}/scan/"),
+    "domains/<int:pk>/policy/": Address(
+        "/domains/{domain}/policy/", (302, 405, 405, 405), (302, 403, 403, 302), ("keep=day",),
+        changes=True, changers=frozenset({"admin"}),
+    ),
+    "domains/<int:pk>/pause/": action("/domains/{domain}/pause/", "paused=one"),
     "volumes/<int:pk>/": page("/volumes/{volume}/"),
     "disks/<int:pk>/": page("/disks/{disk}/"),
     "disks/<int:pk>/merge/": Address(
@@ -131,11 +136,20 @@ ADDRESSES: dict[str, Address] = {
     "merges/<int:pk>/": page("/merges/{merge}/"),
     "merges/<int:pk>/cancel/": action("/merges/{merge}/cancel/"),
     "merges/<int:pk>/resume/": action("/merges/{stuck}/resume/"),
+    "merges/<int:pk>/undo/": action("/merges/{kept}/undo/"),
+    "merges/<int:pk>/purge/": action("/merges/{kept}/purge/"),
     "activity/": page("/activity/"),
     "api/v1/schema/": resource("/api/v1/schema/"),
     "api/v1/domains/": resource("/api/v1/domains/"),
     "api/v1/domains/<int:pk>/": resource("/api/v1/domains/{domain}/"),
     "api/v1/domains/<int:pk>/scan/": call("/api/v1/domains/{domain}/scan/", 202),
+    "api/v1/domains/<int:pk>/policy/": Address(
+        "/api/v1/domains/{domain}/policy/", (DENIED, 405, 405, 405), (DENIED, 403, 403, 200),
+        changes=True, changers=frozenset({"admin"}), head=(DENIED, 405, 405, 405),
+        **_API,  # type: ignore[arg-type]
+    ),
+    "api/v1/domains/<int:pk>/pause/": call("/api/v1/domains/{domain}/pause/", 200),
+    "api/v1/domains/<int:pk>/resume/": call("/api/v1/domains/{domain}/resume/", 200),
     "api/v1/disks/": resource("/api/v1/disks/"),
     "api/v1/disks/<int:pk>/": resource("/api/v1/disks/{disk}/"),
     "api/v1/disks/<int:pk>/reads/": Address(
@@ -146,6 +160,13 @@ ADDRESSES: dict[str, Address] = {
     "api/v1/volumes/<int:pk>/": resource("/api/v1/volumes/{volume}/"),
     "api/v1/findings/": resource("/api/v1/findings/"),
     "api/v1/merges/": call("/api/v1/merges/", 201, "base=free_base", "top=free_top", get=200),
+    "api/v1/merges/plan/": Address(
+        "/api/v1/merges/plan/", (DENIED, 405, 405, 405), (DENIED, 200, 200, 200),
+        ("base=free_base", "top=free_top"), head=(DENIED, 405, 405, 405),
+        **_API,  # type: ignore[arg-type]
+    ),
+    "api/v1/merges/<int:pk>/undo/": call("/api/v1/merges/{kept}/undo/", 201),
+    "api/v1/merges/<int:pk>/purge/": call("/api/v1/merges/{kept}/purge/", 202),
     "api/v1/merges/<int:pk>/": resource("/api/v1/merges/{merge}/"),
     "api/v1/merges/<int:pk>/live/": resource("/api/v1/merges/{merge}/live/"),
     "api/v1/merges/<int:pk>/cancel/": call("/api/v1/merges/{merge}/cancel/", 202),

@@ -1,8 +1,12 @@
 """A domain whose file names try everything, people of every role, and rows to look at."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
+from django.utils import timezone
+
+from chains.core.layer import Fingerprint
 from chains.inventory import blockmaps
 from chains.inventory import services as inventory
 from chains.merges import services as merges
@@ -78,6 +82,18 @@ def merge_of(domain: StorageDomain) -> Merge:
     """A merge that waits for a worker."""
     base, top = (volume_of(domain, path) for path in (HOSTILE[1], HOSTILE[4]))
     return merges.request_merge(base, top, None, "test", queue=False)
+
+
+def kept_merge(base: Volume, top: Volume) -> Merge:
+    """A merge that is over and can be undone, as far as the database knows."""
+    merge = merges.request_merge(base, top, None, "test", strategy="rebase", queue=False)
+    joined = Fingerprint.from_text(top.fingerprint)._replace(ctime_ns=0).to_text()
+    Merge.objects.filter(pk=merge.pk).update(
+        state="succeeded", kept="kept", kept_bytes=4096, joined=joined,
+        kept_until=timezone.now() + timedelta(days=1),
+    )  # fmt: skip
+    merge.refresh_from_db()
+    return merge
 
 
 def counts() -> dict[str, int]:

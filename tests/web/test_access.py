@@ -48,7 +48,11 @@ def world(domain, people):
     stuck = merges.request_merge(base, top, None, "test", queue=False)
     free_base, free_top = (samples.volume_of(domain, f"free/{n}.img") for n in ("base", "snap1"))
     Merge.objects.filter(pk=stuck.pk).update(state="attention")
+    digest = merges.plan_digest(plan_from_inventory(free_base, free_top))
     return {
+        "kept": samples.kept_merge(free_base, free_top).pk,
+        "day": "1d",
+        "one": "1",
         "domain": domain.pk,
         "disk": samples.disk_of(domain, samples.HOSTILE[-1]).pk,
         "volume": samples.volume_of(domain, samples.HOSTILE[3]).pk,
@@ -64,7 +68,7 @@ def world(domain, people):
         "tokenproxy": Token.objects.create(user=people["operator"]).user_id,
         "procrastinatejob": ProcrastinateJob.objects.values_list("pk", flat=True)[0],
         "free_disk": samples.disk_of(domain, "free/snap2.img").pk,
-        "digest": merges.plan_digest(plan_from_inventory(free_base, free_top)),
+        "digest": digest,
     }
 
 

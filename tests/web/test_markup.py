@@ -28,6 +28,10 @@ def world(domain):
     merge = samples.merge_of(domain)
     return {
         "domain": domain.pk, "merge": merge.pk, "stuck": merge.pk,
+        "kept": samples.kept_merge(
+            *(samples.volume_of(domain, f"free/{n}.img") for n in ("base", "snap1"))
+        ).pk,
+        **dict.fromkeys(("free_base", "free_top", "one", "day"), 1),
         "disk": samples.disk_of(domain, samples.HOSTILE[-1]).pk,
         "free_disk": samples.disk_of(domain, "free/snap2.img").pk,
         "volume": samples.volume_of(domain, samples.HOSTILE[1]).pk,
@@ -39,6 +43,7 @@ def pages(world):
     for route, address in ADDRESSES.items():
         if not route.startswith(("api/", "admin/")) and 200 in address.get:
             yield address.url(world)
+    yield f"/merges/{world['kept']}/"
     yield f"/disks/{samples.Disk.objects.get(active__path='orphan.qcow2').pk}/"
     yield f"/disks/{world['free_disk']}/?from=0&to=65536"
     yield f"/domains/{world['domain']}/?q=%3Cscript%3E&sort=-on_disk&page=99"

@@ -1,0 +1,51 @@
+"""Say what a domain allows its merges, and pause or resume its queue."""
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from chains.inventory.services import BadRequestError
+from chains.management.commands._common import WRONG, domain_named
+from chains.merges.policies import Policy, set_paused, set_policy
+
+ORIGIN = "command line"
+
+
+class Command(BaseCommand):
+    """manage.py set_domain NAME [--keep 1d] [--merges-at-once N] [--window W] [--rate R] [--pause | --resume]."""
+
+    help = "Change what a domain allows its merges; without an option, show it."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """What may be changed."""
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("--keep", help="how long old layers are kept for an undo: 1d, 12h, 0")
+        parser.add_argument("--merges-at-once", help="how many merges may run at the same time")
+        parser.add_argument(
+            "--window",
+            help="when merges may start: “Sat 02:00-05:00; Mon-Fri 22:00-06:00”, “” for always",
+        )
+        parser.add_argument("--rate", help="most bytes a second of each merge, like 50M; none")
+        queue = parser.add_mutually_exclusive_group()
+        queue.add_argument("--pause", action="store_true", help="start no queued merge")
+        queue.add_argument("--resume", action="store_true", help="start them again")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Change, and show."""
+        domain = domain_named(options["name"])
+        names = ("keep", "merges_at_once", "window", "rate")
+        words = {name: options[name] for name in names if options[name] is not None}
+        try:
+            if words:
+                set_policy(domain, Policy.from_words(words, Policy.of(domain)), None, ORIGIN)
+        except BadRequestError as error:
+            raise CommandError(str(error), returncode=WRONG) from None
+        if options["pause"] or options["resume"]:
+            set_paused(domain, options["pause"], None, ORIGIN)
+        now = Policy.of(domain).to_words()
+        self.stdout.write(
+            f"{domain.name}: keeps old layers for {now['keep']}, {now['merges_at_once']} merge(s) at once, "
+            f"window {now['window'] or 'always'}, rate {now['rate'] or 'not limited'}, queue "
+            f"{'paused' if domain.paused else 'running'}"
+        )

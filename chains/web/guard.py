@@ -1,0 +1,44 @@
+"""Who may see a page: the decorator that every view carries."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+
+from chains.permissions import Action, allows
+from chains.web.errors import forbidden
+
+View = Callable[..., HttpResponse]
+
+
+def needs(action: Action) -> Callable[[View], View]:
+    """Only for people who may do this; the others get our 403 page."""
+
+    def wrap(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not allows(request.user, action):
+                return refuse(request, action)
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return wrap
+
+
+def refuse(request: HttpRequest, action: Action) -> HttpResponse:
+    """Our 403 page, for an action."""
+    # Returned, not raised: for Django's log a refusal that is raised is worth a traceback.
+    return forbidden(request, PermissionDenied(f"Your role may not {action.value}."))
+
+
+def origin(request: HttpRequest) -> str:
+    """Where a request came from, for the audit record."""
+    return str(request.META.get("REMOTE_ADDR") or "unknown")
+
+
+def person(request: HttpRequest) -> Any:
+    """Who asks: `needs` has let nobody pass who is not signed in."""
+    return request.user
