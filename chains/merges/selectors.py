@@ -16,7 +16,7 @@ from chains.merges.queue import waits_for
 from chains.models import Merge, MergeStep, Scan, ScanState, StorageDomain
 
 RECENT_SECONDS = 60
-NOTHING_YET = {"read": None, "written": None, "grown": None, "seconds": {}}
+NOTHING_YET: dict[str, Any] = {"read": None, "written": None, "grown": None, "seconds": {}}
 
 
 def merges() -> QuerySet[Merge]:
