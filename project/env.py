@@ -86,6 +86,8 @@ def database(url: str) -> dict[str, object]:
         "ENGINE": "django.db.backends.postgresql",
         "NAME": "strata",
         "CONN_MAX_AGE": 0,
+        # After a restart of the server a connection of the pool is dead: it is asked before it is used.
+        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {"pool": {"min_size": 1, "max_size": 10, "timeout": 10}},
     }
     options = entry["OPTIONS"]

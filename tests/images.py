@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,12 +78,11 @@ def overlay(
 
 def view(path: Path, image_format: str = "qcow2") -> str:
     """What a guest reads through an image, as a digest."""
-    target = path.parent / f".view-{os.getpid()}.raw"
-    try:
+    with tempfile.TemporaryDirectory() as place:
+        target = Path(place) / "view.raw"
         qemu_img("convert", "-f", image_format, "-O", "raw", path, target)
-        return hashlib.sha256(target.read_bytes()).hexdigest()
-    finally:
-        target.unlink(missing_ok=True)
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -132,9 +132,16 @@ def mounted(where: Path, kind: str, size: int = 400 * MIB) -> Iterator[Path]:
     with store.open("xb") as file:
         file.truncate(size)
     subprocess.run([f"mkfs.{kind}", "-q", store], check=True, capture_output=True)
+    with mounted_again(store, where):
+        yield where
+
+
+@contextmanager
+def mounted_again(store: Path, where: Path) -> Iterator[None]:
+    """A file system that was made before."""
     if subprocess.run(["mount", "-o", "loop", store, where], check=False).returncode != 0:
         pytest.skip("this machine does not let root mount a file system")
     try:
-        yield where
+        yield
     finally:
         subprocess.run(["umount", where], check=True)

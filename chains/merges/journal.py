@@ -55,11 +55,11 @@ def keep_plan(pk: int, plan: dict[str, Any], bytes_total: int, top_before: bytes
         _touch(pk, plan=plan, bytes_total=bytes_total, top_before=top_before)
 
 
-def keep_fingerprints(pk: int, fingerprints: list[list[str]]) -> None:
+def keep_layers(pk: int, rows: list[list[str]]) -> None:
     """Keep what the layers are after a copy in place."""
     with transaction.atomic():
         plan = Merge.objects.select_for_update().values_list("plan", flat=True).get(pk=pk)
-        _touch(pk, plan=plan | {"fingerprints": fingerprints})
+        _touch(pk, plan=plan | {"layers_before": rows})
 
 
 def keep(pk: int, rows: list[list[str]], size: int, joined: str, seconds: int) -> None:

@@ -1,6 +1,7 @@
 """Carrying a merge out: the journal's next step, until the last one is done."""
 
 import asyncio
+import errno
 import logging
 
 from django.db import InterfaceError, OperationalError
@@ -90,11 +91,13 @@ async def _carry_out(merge: Merge) -> None:
 
 
 def _work(merge: Merge) -> Work:
-    return Work(
+    work = Work(
         merge.pk, merge.domain.path, merge.domain.read_only, Plan.from_json(merge.plan),
-        steps.unpacked(merge.plan.get("fingerprints", [])), merge.domain.keep_seconds,
-        Verification(merge.verification), merge.undoes,
+        keep_seconds=merge.domain.keep_seconds, verification=Verification(merge.verification),
+        undoes=merge.undoes,
     )  # fmt: skip
+    steps.unpack(work, merge.plan.get("layers_before", []))
+    return work
 
 
 def _words(pk: int, error: Exception) -> str:
@@ -102,6 +105,8 @@ def _words(pk: int, error: Exception) -> str:
     if isinstance(error, StrataError):
         return str(error)
     if isinstance(error, OSError):
+        if error.errno == errno.ENOSPC:
+            return "The storage domain is full; free some space and try again."
         return f"The storage answered: {error.strerror}. See to it, then try again."
     logger.error("merge %s met an error of Strata's own", pk, exc_info=error)
     return "Strata met an error of its own; the worker's log has it."

@@ -1,13 +1,14 @@
 """The five steps of a merge. Each may be run again from its start at any time."""
 
 import os
+import posixpath
 import time
 from collections.abc import Awaitable, Callable
 
 from chains.core.chain import read_chain
 from chains.core.costs import Strategy
 from chains.core.forest import Forest
-from chains.core.layer import read_layer
+from chains.core.layer import Layer, read_layer
 from chains.core.names import display
 from chains.core.plans import plan_merge
 from chains.core.progress import Meter
@@ -47,13 +48,14 @@ async def preflight(work: Work, step: MergeStep) -> None:
     if plan.refusals:
         raise StopError(" ".join(refusal.text for refusal in plan.refusals))
     await refuse_users(work, concerned(situation, plan))
-    work.fingerprints = _fingerprints(forest, plan.layers)
+    work.fingerprints = {path: forest.layers[path].fingerprint.to_text() for path in plan.layers}
+    work.formats = {path: forest.layers[path].format for path in plan.layers}
     work.plan = plan
     work.meter = Meter(2 * (plan.bytes_to_copy or 0), time.monotonic)
     await db(
         journal.keep_plan,
         work.pk,
-        plan.to_json() | {"fingerprints": _packed(work.fingerprints)},
+        plan.to_json() | {"layers_before": packed(work)},
         2 * (plan.bytes_to_copy or 0),
         maps[0].to_bytes(),
     )
@@ -65,8 +67,7 @@ async def copy(work: Work, step: MergeStep) -> None:
     A half-built new volume of an earlier try is thrown away; a half-done copy in place is done again
     from its start, which is safe as long as the other layers are as they were.
     """
-    formats = await aside(_formats, work)
-    todo = commands(work.root, work.plan, work.pk, formats).copy
+    todo = commands(work.root, work.plan, work.pk, work.formats).copy
     if work.written is None:
         await aside(files.unlink, work.temporary)
         for argv in todo:
@@ -78,16 +79,16 @@ async def copy(work: Work, step: MergeStep) -> None:
     if work.plan.copied_aside is not None:
         old = work.plan.copied_aside
         await aside(kept.copy_aside, work.at(old), work.aside(old))
-    await _tie_back(work, step, formats)
+    await _tie_back(work, step)
     for argv in todo:
         await running.tool(work, step, argv, running.written)
     await aside(files.settle_in_place, work, work.written)
     layer = await aside(read_layer, work.root, work.written)
     work.fingerprints[work.written] = layer.fingerprint.to_text()
-    await db(journal.keep_fingerprints, work.pk, _packed(work.fingerprints))
+    await db(journal.keep_layers, work.pk, packed(work))
 
 
-async def _tie_back(work: Work, step: MergeStep, formats: dict[str, str]) -> None:
+async def _tie_back(work: Work, step: MergeStep) -> None:
     """Put top back over the layer that it lay over, when a rebase was broken off at its very end.
 
     qemu-img rewrites the header before it has stored the last of its tables: killed in between, top
@@ -97,18 +98,21 @@ async def _tie_back(work: Work, step: MergeStep, formats: dict[str, str]) -> Non
     if work.plan.strategy != Strategy.REBASE:
         return
     old = work.plan.layers[1]
-    image_format = formats.get(old) or (await aside(read_layer, work.root, old)).format
-    await tie(work, step, work.plan.top, old, image_format)
+    await tie(work, step, work.plan.top, old, work.formats[old])
 
 
 async def tie(work: Work, step: MergeStep, overlay: str, backing: str, image_format: str) -> None:
     """Make an overlay's header name this backing file, if it does not yet; raises StopError."""
     for tried in (False, True):
         layer = await aside(read_layer, work.root, overlay, "qcow2")
-        if layer.backing_path == backing:
+        if _names(layer, backing):
             await aside(files.sync, work.at(overlay))
             return
         if not tried:
+            if not await aside(os.path.lexists, work.at(backing)):
+                raise StopError(
+                    f"{display(backing)} is gone: give it its name back, and try again."
+                )
             name = seen_from(os.path.dirname(overlay), backing)
             argv = qemu_img.rebase(work.at(overlay), name, image_format, unsafe=True)
             await running.tool(work, step, argv, None)
@@ -117,21 +121,30 @@ async def tie(work: Work, step: MergeStep, overlay: str, backing: str, image_for
     )
 
 
+def _names(layer: Layer, backing: str) -> bool:
+    """Whether a header names this backing file, be that there or not."""
+    if layer.backing_path is not None or layer.backing_file is None:
+        return layer.backing_path == backing
+    folder = posixpath.dirname(layer.path)
+    return posixpath.normpath(posixpath.join(folder, layer.backing_file)) == backing
+
+
 async def verify(work: Work, step: MergeStep) -> None:
     """Prove that what a guest reads through top has not changed, by a comparison that could fail.
 
     A new volume is compared with the old layers by qemu-img: the two sides read different clusters of
     different files. For a merge in place see witness.py.
     """
-    if work.verification is Verification.NONE:
-        await aside(_check_size, work)
-        return
-    if work.written is not None:
-        await running.witnessed(work)
-        return
+    await aside(_check_unchanged, work)
     await aside(_check_size, work)
-    formats = await aside(_formats, work)
-    (argv,) = commands(work.root, work.plan, work.pk, formats).verify
+    if work.verification is not Verification.NONE:
+        await (_compare(work, step) if work.written is None else running.witnessed(work))
+    # Here the merge can still be taken back; once the switch has begun it can not.
+    await aside(_check_unchanged, work)
+
+
+async def _compare(work: Work, step: MergeStep) -> None:
+    (argv,) = commands(work.root, work.plan, work.pk, work.formats).verify
     try:
         await running.tool(work, step, argv, running.compared)
     except CommandError as error:
@@ -160,7 +173,7 @@ async def switch(work: Work, step: MergeStep) -> None:
     """Put the new volume in its place and every overlay onto it."""
     await aside(_check_unchanged, work)
     await refuse_users(work, await aside(above, work))
-    todo = commands(work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2"))
+    todo = commands(work.root, work.plan, work.pk, work.formats)
     for argv in todo.place:
         await db(journal.note_command, step, shown(argv))
     if work.replaces_top and work.plan.keep_seconds and not work.is_placed:
@@ -193,10 +206,8 @@ async def remove(work: Work, step: MergeStep) -> None:
                 f"{display(others[0])} has become an overlay of {display(path)}, which is kept. Remove it or give it another backing file, and resume."
             )
     await refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
-    await aside(_check_unchanged, work)
-    for argv in commands(
-        work.root, work.plan, work.pk, dict.fromkeys(work.plan.layers, "qcow2")
-    ).remove:
+    await aside(_check_unchanged, work, removing=True)
+    for argv in commands(work.root, work.plan, work.pk, work.formats).remove:
         await db(journal.note_command, step, shown(argv))
     if not await aside(_is_kept, work):
         await aside(files.remove, work)
@@ -237,7 +248,7 @@ async def take_back(work: Work, step: MergeStep) -> None:
         await refuse_users(work, await aside(above, work))
         await aside(kept.put_back, work.aside(old), work.at(old))
     else:
-        await _tie_back(work, step, {})
+        await _tie_back(work, step)
 
 
 def left_behind(work: Work, steps: list[MergeStep]) -> str:
@@ -285,29 +296,33 @@ def above(work: Work, forest: Forest | None = None, path: str | None = None) -> 
     return [first, *found]
 
 
-def _fingerprints(forest: Forest, paths: tuple[str, ...]) -> dict[str, str]:
-    return {path: forest.layers[path].fingerprint.to_text() for path in paths}
+def packed(work: Work) -> list[list[str]]:
+    """The layers as they were seen last: name, fingerprint, format."""
+    return [
+        [os.fsencode(path).hex(), text, work.formats[path]]
+        for path, text in work.fingerprints.items()
+    ]
 
 
-def _packed(fingerprints: dict[str, str]) -> list[list[str]]:
-    return [[os.fsencode(path).hex(), text] for path, text in fingerprints.items()]
+def unpack(work: Work, rows: list[list[str]]) -> None:
+    """Take what `packed` made."""
+    for name, text, image_format in rows:
+        path = os.fsdecode(bytes.fromhex(name))
+        work.fingerprints[path], work.formats[path] = text, image_format
 
 
-def unpacked(pairs: list[list[str]]) -> dict[str, str]:
-    """The fingerprints that the preflight kept."""
-    return {os.fsdecode(bytes.fromhex(path)): text for path, text in pairs}
-
-
-def _check_unchanged(work: Work, but: str | None = None) -> None:
-    """Raises StopError when an old layer was written, replaced or touched since it was seen last.
+def _check_unchanged(work: Work, but: str | None = None, *, removing: bool = False) -> None:
+    """Raises StopError when an old layer was written, replaced, touched or renamed since it was seen last.
 
     `but` is the layer that a copy in place may have begun to write already.
     """
     for path, before in work.fingerprints.items():
-        if path == but or not os.path.lexists(work.at(path)):
-            continue  # or removed by an earlier run of this very step
-        if path == work.plan.top and work.is_placed:
-            continue  # the joined volume stands there now
+        if path == but or (path in (work.plan.top, work.plan.base) and work.is_placed):
+            continue  # or the joined volume stands there now
+        if not os.path.lexists(work.at(path)):
+            if removing:
+                continue  # by an earlier run of this very step
+            raise StopError(f"{display(path)} is gone: give it its name back, and try again.")
         if kept.is_at(work.aside(path), kept.identity(work.at(path))):
             continue  # our own second name of it has changed its inode's time
         now = read_layer(work.root, path).fingerprint.to_text()
@@ -315,8 +330,3 @@ def _check_unchanged(work: Work, but: str | None = None) -> None:
             raise StopError(
                 f"{display(path)} was changed by somebody else while it was merged; nothing more is done. Compare its content before you go on."
             )
-
-
-def _formats(work: Work) -> dict[str, str]:
-    chain = read_chain(work.root, work.plan.top)
-    return {layer.path: layer.format for layer in chain.layers}

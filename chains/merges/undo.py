@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 
 from chains.core.chain import read_chain
 from chains.core.costs import Strategy
-from chains.core.layer import read_layer
 from chains.core.names import display
 from chains.core.states import Kept, StepName
 from chains.inventory.scan import read_forest
@@ -79,13 +78,11 @@ async def switch(work: Work, step: MergeStep) -> None:
         if file.path != joined:
             await _restore(work, step, file)
     if plan.top != joined:
-        image_format = (await aside(read_layer, work.root, plan.top)).format
         for overlay in await aside(_strangers, work, joined):
-            await tie(work, step, overlay, plan.top, image_format)
+            await tie(work, step, overlay, plan.top, work.formats[plan.top])
     elif plan.strategy == Strategy.REBASE and all(f.path != joined for f in _files(work)):
         # No copy of top was kept: it reads the same over the old layers, and keeps what it took up.
-        image_format = (await aside(read_layer, work.root, plan.layers[1])).format
-        await tie(work, step, plan.top, plan.layers[1], image_format)
+        await tie(work, step, plan.top, plan.layers[1], work.formats[plan.layers[1]])
 
 
 async def _restore(work: Work, step: MergeStep, file: KeptFile) -> None:

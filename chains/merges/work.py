@@ -35,7 +35,10 @@ class Work:
     root: str
     read_only: bool
     plan: Plan
-    fingerprints: dict[str, str]
+    fingerprints: dict[str, str] = field(
+        default_factory=dict
+    )  # of the layers, as they were seen last
+    formats: dict[str, str] = field(default_factory=dict)  # of the layers: never guessed later
     keep_seconds: int = 0
     verification: Verification = Verification.MOVED
     undoes: Merge | None = None  # the merge that this one takes back; `plan` is that merge's
