@@ -13,8 +13,8 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
 from chains.inventory import services as inventory
-from chains.inventory.jobs import MERGE, PURGE, SCAN
-from chains.merges import kept, queue, recovery, runner
+from chains.inventory.jobs import MERGE, NOTIFY, PURGE, SCAN
+from chains.merges import delivery, kept, queue, recovery, runner
 from chains.models import WorkerHost
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,12 @@ async def purge(pk: int) -> None:
     await database_sync_to_async(kept.purge)(pk)
 
 
+@app.task(name=NOTIFY)
+async def notify(pk: int) -> None:
+    """Begin to send the notices that are due, those of this merge among them; waits for no receiver."""
+    await delivery.send_due()
+
+
 def _beat(storage_host: str, process: str) -> None:
     WorkerHost.objects.update_or_create(
         process=process, defaults={"storage_host": storage_host, "alive_at": timezone.now()}
@@ -65,6 +71,7 @@ async def _keep_house(storage_host: str, process: str) -> None:
     while True:
         try:
             await database_sync_to_async(_beat)(storage_host, process)
+            await delivery.send_due()
             for job in await app.job_manager.get_stalled_jobs(queue=storage_host):
                 # The journal, not the dead job, says how to go on; see recovery.py.
                 await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)

@@ -1,12 +1,17 @@
 """Settings from environment variables: each is checked at start, and a bad one says what is wrong."""
 
 import os
+import re
 import secrets
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+
+# One word on each side of the @, in ASCII and nothing that a mail's header gives a meaning to.
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
 class BadSetting(SystemExit):
@@ -61,6 +66,59 @@ def env_int(name: str, default: int, *, least: int = 0, most: int = 2**31) -> in
 def env_list(name: str) -> list[str]:
     """The comma-separated parts, without the empty ones."""
     return [part.strip() for part in os.environ.get(name, "").split(",") if part.strip()]
+
+
+def env_some(name: str, choices: Sequence[str]) -> list[str]:
+    """Some of the choices, all of them where it is unset; raises BadSetting."""
+    given = env_list(name)
+    for part in given:
+        if part not in choices:
+            raise BadSetting(name, part, "give some of " + ", ".join(choices))
+    return given or list(choices)
+
+
+def env_url(name: str) -> str:
+    """An http or https address, or "" where it is unset; raises BadSetting."""
+    value = os.environ.get(name, "").strip()
+    if not value:
+        return ""
+    wants = "give an address like https://host/path, in ASCII, without a user name or a # part"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    # Not shown: the address of a receiver may hold its password.
+    if not usable or "@" in parts.netloc or not re.fullmatch(r"[!-~]+", value) or "#" in value:
+        raise BadSetting(name, "…", wants)
+    return value
+
+
+def env_addresses(name: str) -> list[str]:
+    """Mail addresses, comma-separated; raises BadSetting."""
+    given = env_list(name)
+    for address in given:
+        if not _ADDRESS.fullmatch(address):
+            raise BadSetting(name, address, "give addresses like ops@example.org, comma-separated")
+    return given
+
+
+def env_address(name: str, default: str) -> str:
+    """One mail address; raises BadSetting."""
+    given = env_addresses(name)
+    if len(given) > 1:
+        raise BadSetting(name, ",".join(given), "give one address")
+    return given[0] if given else default
+
+
+def env_secret(name: str, *, least: int, needed_by: str = "") -> str:
+    """A secret, or ""; raises BadSetting when it is short, or not there and needed by a variable."""
+    value = os.environ.get(name, "")
+    if value and len(value) < least:
+        raise BadSetting(name, "…", f"give at least {least} characters")
+    if not value and needed_by and os.environ.get(needed_by, "").strip():
+        raise BadSetting(name, "", f"{needed_by} needs it")
+    return value
 
 
 def database(url: str) -> dict[str, object]:

@@ -140,6 +140,27 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
 }
 
+# Whom to tell of merges, and of which states; see chains/merges/notices.py.
+NOTIFY_ON = env.env_some("STRATA_NOTIFY_ON", ("succeeded", "failed", "cancelled", "attention"))
+PUBLIC_URL = env.env_url("STRATA_PUBLIC_URL").rstrip("/")
+WEBHOOK_URL = env.env_url("STRATA_WEBHOOK_URL")
+WEBHOOK_SECRET = env.env_secret("STRATA_WEBHOOK_SECRET", least=16, needed_by="STRATA_WEBHOOK_URL")
+NOTIFY_EMAIL = env.env_addresses("STRATA_NOTIFY_EMAIL")
+DEFAULT_FROM_EMAIL = env.env_address("STRATA_EMAIL_FROM", f"strata@{socket.gethostname()}")
+EMAIL_HOST = env.env_str("STRATA_SMTP_HOST", "localhost")
+_SMTP_TLS = env.env_choice(
+    "STRATA_SMTP_TLS", "no", ("no", "starttls", "tls"), "say no, starttls or tls"
+)
+EMAIL_USE_TLS = _SMTP_TLS == "starttls"
+EMAIL_USE_SSL = _SMTP_TLS == "tls"
+EMAIL_PORT = env.env_int(
+    "STRATA_SMTP_PORT", {"no": 25, "starttls": 587, "tls": 465}[_SMTP_TLS], least=1, most=65535
+)
+EMAIL_HOST_USER = env.env_str("STRATA_SMTP_USER", "")
+EMAIL_HOST_PASSWORD = env.env_secret("STRATA_SMTP_PASSWORD", least=1, needed_by="STRATA_SMTP_USER")
+# Longer than a webhook's: some relays look at a message before they take it, and would get it twice.
+EMAIL_TIMEOUT = 30
+
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOGGING = {
     "version": 1,

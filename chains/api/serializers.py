@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from chains.core.names import portable
 from chains.core.states import Verification
-from chains.models import Disk, Finding, Merge, Scan, StorageDomain, Volume
+from chains.models import Disk, Finding, Merge, Notice, Scan, StorageDomain, Volume
 
 
 class NameField(serializers.CharField):
@@ -87,8 +87,20 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
         ]  # fmt: skip
 
 
+class NoticeSerializer(serializers.ModelSerializer[Notice]):
+    """What was told of a merge to the outside, or will be."""
+
+    class Meta:
+        model = Notice
+        fields = [
+            "id", "channel", "event", "attempts", "error", "created_at", "due_at", "sent_at",
+        ]  # fmt: skip
+
+
 class MergeSerializer(serializers.ModelSerializer[Merge]):
     """A merge; `/merges/{id}/live/` has its steps."""
+
+    notices = NoticeSerializer(many=True, read_only=True)
 
     class Meta:
         model = Merge
@@ -97,6 +109,7 @@ class MergeSerializer(serializers.ModelSerializer[Merge]):
             "percent", "bytes_done", "bytes_total", "throughput", "seconds_left", "message",
             "requested_by", "requested_at", "started_at", "finished_at", "finished", "verification",
             "rate", "seconds_expected", "actual", "batch", "undoes", "kept", "kept_bytes", "kept_until",
+            "notices",
         ]  # fmt: skip
 
 

@@ -161,7 +161,7 @@ class Merges(generics.ListCreateAPIView[Merge]):
 
     actions = {"POST": Action.MERGE}
     parser_classes = [BoundedJSONParser]
-    queryset = merge_selectors.merges()
+    queryset = merge_selectors.merges().prefetch_related("notices")
 
     def get_serializer_class(self) -> Any:
         """What is asked for differs from what is answered."""
@@ -198,7 +198,7 @@ class Merges(generics.ListCreateAPIView[Merge]):
 class MergeDetail(generics.RetrieveAPIView[Merge]):
     """One merge."""
 
-    queryset = merge_selectors.merges()
+    queryset = merge_selectors.merges().prefetch_related("notices")
     serializer_class = shapes.MergeSerializer
 
 

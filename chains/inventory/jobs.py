@@ -8,6 +8,7 @@ from procrastinate.exceptions import AlreadyEnqueued
 SCAN = "chains.scan"
 MERGE = "chains.merge"
 PURGE = "chains.purge"
+NOTIFY = "chains.notify"
 
 # In a worker the shared app speaks over connections of its own: a job would be seen before the
 # transaction that asks for it is committed. This one always speaks over Django's.

@@ -11,6 +11,7 @@ from django.utils import timezone
 from chains.core.progress import Progress
 from chains.core.states import Kept, MergeState, StepState, may_go
 from chains.inventory import news
+from chains.merges import notices
 from chains.models import Merge, MergeStep
 
 
@@ -45,6 +46,8 @@ def set_state(pk: int, state: MergeState, message: str = "") -> None:
         if state != MergeState.RUNNING:
             values |= {"seconds_left": None, "throughput": None}
         _touch(pk, **values)
+        if state != merge.state:
+            notices.write(pk)
 
 
 def keep_plan(pk: int, plan: dict[str, Any], bytes_total: int, top_before: bytes) -> None:

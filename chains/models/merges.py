@@ -146,6 +146,10 @@ class Notice(models.Model):
 
     class Meta:
         ordering = ["id"]
+        # Every worker asks every few seconds for the few that are due among all that ever were.
+        indexes = [
+            models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="notices_due")
+        ]
 
     def __str__(self) -> str:
         return f"{self.channel} about merge {self.merge_id}"
