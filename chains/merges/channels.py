@@ -68,10 +68,12 @@ def _post(body: dict[str, Any]) -> str:
     connection = _connection(parts)
     with contextlib.closing(connection):
         connection.connect()
-        with _cut_off(connection.sock, SECONDS):
+        with _cut_off(connection.sock, SECONDS) as over:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request("POST", target, content, headers)
             answer = connection.getresponse()
+            if over.is_set():  # http.client takes headers that break off for all of them
+                raise TimeoutError
             # Its status is the answer; the rest is heard out so that no honest sender meets a
             # closed door.
             with contextlib.suppress(OSError, HTTPException, ValueError):
@@ -122,7 +124,7 @@ def _mail_headers(body: dict[str, Any]) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _cut_off(link: socket.socket | None, seconds: float) -> Iterator[None]:
+def _cut_off(link: socket.socket | None, seconds: float) -> Iterator[threading.Event]:
     """Hang up after so many seconds: a socket's own timeout begins anew with each byte it hears."""
     over = threading.Event()
 
@@ -136,7 +138,7 @@ def _cut_off(link: socket.socket | None, seconds: float) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield over
     except (OSError, HTTPException, ValueError):
         if over.is_set():
             raise TimeoutError from None

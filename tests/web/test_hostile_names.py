@@ -5,8 +5,10 @@ import json
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from chains.core.names import display, portable
+from chains.models import Notice
 from tests.web import samples
 from tests.web.markup import Page
 
@@ -138,3 +140,26 @@ def test_more_rows_ask_no_more_queries(page, domain, browser):
         response = client.get(url)
     assert "clone 29" in response.text or page == "/"
     assert len(many) == len(few) <= 15, [query["sql"][:90] for query in many]
+
+
+def test_the_notices_on_the_page_of_a_merge(domain, browser):
+    merge, now = samples.merge_of(domain), timezone.now()
+    evil = '<script>alert(1)</script>\u202e {{ 7|add:7 }} "><img src=x onerror=alert(1)>'
+    rows = [
+        {"due_at": now}, {"sent_at": now, "attempts": 1},
+        {"due_at": now, "attempts": 2, "error": evil}, {"attempts": 32, "error": evil},
+        {"due_at": now, "attempts": 1},
+    ]  # fmt: skip
+    for row in rows:
+        Notice.objects.create(merge=merge, channel="webhook", event="attention", body={}, **row)
+    client = browser("auditor")
+    page = clean(client.get(f"/merges/{merge.pk}/"))
+    for words in ("webhook, needs attention: waits for a worker", "needs attention: sent",
+                  f"failed: {display(evil)}; tried again", "given up after 32 attempts",
+                  "being sent"):  # fmt: skip
+        assert words in page.text, page.text
+    told = client.get(f"/api/v1/merges/{merge.pk}/").json()["notices"]
+    assert [(row["attempts"], row["error"]) for row in told] == [
+        (0, ""), (1, ""), (2, evil), (32, evil), (1, ""),
+    ]  # fmt: skip
+    assert client.get("/api/v1/merges/").json()["results"][0]["notices"] == told
