@@ -185,7 +185,7 @@ def recommended(folder: Path) -> tuple[float, Plan]:
     plan = plans(found, "base.qcow2", "s1.qcow2", maps[1:])[0]
     start = time.perf_counter()
     carry_out(folder, plan)
-    witness.compare(str(folder), plan, maps[1], lambda done: None)
+    witness.compare(str(folder), plan, maps[1], lambda done, total: None)
     return time.perf_counter() - start, plan
 
 

@@ -94,7 +94,7 @@ def _work(merge: Merge) -> Work:
     work = Work(
         merge.pk, merge.domain.path, merge.domain.read_only, Plan.from_json(merge.plan),
         keep_seconds=merge.domain.keep_seconds, verification=Verification(merge.verification),
-        undoes=merge.undoes,
+        undoes=merge.undoes, rate=merge.rate, seen=(merge.percent, merge.bytes_done),
     )  # fmt: skip
     steps.unpack(work, merge.plan.get("layers_before", []))
     return work

@@ -5,106 +5,178 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
 
+from chains.core import ranges
+from chains.core.chain import read_chain
 from chains.core.errors import StrataError
-from chains.core.extents import ExtentMap
+from chains.core.extents import ExtentMap, Kind
 from chains.core.names import display
-from chains.core.progress import Throttle
+from chains.core.progress import PhaseName
+from chains.core.readmap import resolve
+from chains.core.reads import read_chain_maps
 from chains.merges import journal, witness
 from chains.merges.threads import aside, db
 from chains.merges.work import CancelledByUserError, DamageError, StopError, Work
 from chains.models import MergeStep
 from chains.qemu import qemu_img
-from chains.qemu.command import LONG_WORK, Child, clean, shown, start
+from chains.qemu.command import LONG_WORK, Child, Io, Result, shown, start
+from chains.qemu.governor import Allowance, govern
 
-TICK_SECONDS = 0.1
+P = ParamSpec("P")
+T = TypeVar("T")
 
-
-def written(work: Work, child: Child, output: bytes) -> int | None:
-    """Bytes that the tool has written: how far a copy is."""
-    io = child.io_bytes()
-    return min(io[1], work.plan.bytes_to_copy or 0) if io else None
-
-
-def compared(work: Work, child: Child, output: bytes) -> int | None:
-    """How far a comparison is, by the percent that the tool prints."""
-    share = qemu_img.percent(output)
-    copied = work.plan.bytes_to_copy or 0
-    return None if share is None else copied + int(copied * share / 100)
+# A report costs a transaction; four a second look alive.
+REPORT_SECONDS = 0.25
+# A chatty tool does not get more of the journal than this.
+WORDS_A_SECOND = 1.0
+# The tools print nothing of use on stdout.
+STDOUT_KEPT = 4096
 
 
-async def tool(
-    work: Work, step: MergeStep, argv: list[str],
-    measure: Callable[[Work, Child, bytes], int | None] | None,
-) -> None:  # fmt: skip
-    """Run one tool to its end, reporting; raises CommandError, CancelledByUserError."""
+class Gauge(NamedTuple):
+    """What shows how far a tool is in a phase: the bytes that it has written, or read."""
+
+    phase: PhaseName
+    of: Callable[[Io], int]
+
+
+COPYING = Gauge(PhaseName.COPY, lambda io: io.written)
+COMPARING = Gauge(PhaseName.VERIFY, lambda io: io.read)
+
+
+async def tool(work: Work, step: MergeStep, argv: list[str], gauge: Gauge | None) -> Result:
+    """Run one tool to its end; raises CommandError, and with a gauge CancelledByUserError.
+
+    With a gauge it is reported, held to the merge's rate, and may be cancelled.
+    """
     await db(journal.note_command, step, shown(argv))
-    tail = bytearray()
-
-    def keep(chunk: bytes) -> None:
-        tail.extend(chunk)
-        del tail[:-4096]
-
-    child = work.child = await start(argv, cwd=work.root, limits=LONG_WORK, on_output=keep)
-    ending = asyncio.ensure_future(child.wait())
-    throttle, words = Throttle(8, time.monotonic), Throttle(1, time.monotonic)
-    said = ""
+    child = start(argv, cwd=work.root, limits=LONG_WORK, output_cap=STDOUT_KEPT, keep_tail=True)
+    tasks = [asyncio.create_task(_note_words(step, child))]
+    if gauge and work.rate and "-r" not in argv:
+        tasks.append(asyncio.create_task(govern(child, work.rate)))
     try:
-        while not ending.done():
-            await asyncio.wait([ending], timeout=TICK_SECONDS)
-            if words.ready() and child.stderr_tail != said:
-                said = child.stderr_tail
-                await db(journal.note_stderr, step, said)
-            done = measure(work, child, bytes(tail)) if measure else None
-            if done is not None and throttle.ready():
-                if await db(journal.report, work.pk, work.meter.update(done)):
-                    raise CancelledByUserError("cancelled")
-            elif throttle.ready() and measure and await db(journal.cancel_requested, work.pk):
-                raise CancelledByUserError("cancelled")
-        result = await ending
+        result = await _watched(work, child, gauge)
     finally:
+        for task in tasks:
+            task.cancel()
         await child.stop()
-        work.child = None
-        ending.cancel()
-    said = clean(result.stderr)
-    if said:
-        await db(journal.note_stderr, step, said)
-    qemu_img.checked(result)
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if result.warnings:
+        await db(journal.note_stderr, step, result.warnings)
+    return qemu_img.checked(result)
 
 
-async def witnessed(work: Work) -> None:
-    """Compare in a thread, and report meanwhile."""
-    done = 0
-    cancelled = threading.Event()
+async def _watched(work: Work, child: Child, gauge: Gauge | None) -> Result:
+    if gauge:
+        work.meter.enter(gauge.phase)
+        while not child.ended:
+            io = child.io
+            await _report(work, gauge.of(io) if io else 0)
+            await child.wait_at_most(REPORT_SECONDS)
+    return await child.wait()
 
-    def tick(compared: int) -> None:
-        nonlocal done
-        done = compared
-        if cancelled.is_set():
+
+async def _note_words(step: MergeStep, child: Child) -> None:
+    said = ""
+    while True:
+        await asyncio.sleep(1 / WORDS_A_SECOND)
+        if (says := child.stderr_tail) != said:
+            said = says
+            await db(journal.note_stderr, step, said)
+
+
+async def _report(work: Work, done: int = 0) -> None:
+    if await db(journal.report, work.pk, work.meter.update(done)):
+        raise CancelledByUserError("cancelled")
+
+
+async def told(
+    work: Work, phase: PhaseName, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Call what blocks in a thread, as a phase of the merge that goes by the clock.
+
+    Raises what it raises, and CancelledByUserError, when it has ended.
+    """
+    work.meter.enter(phase)
+    calling = asyncio.ensure_future(aside(function, *args, **kwargs))
+    try:
+        while not calling.done():
+            await _report(work)
+            await asyncio.wait([calling], timeout=REPORT_SECONDS)
+        return await calling
+    finally:
+        # What is called can not be stopped, and what comes next must find it at its end.
+        with contextlib.suppress(StrataError, OSError):
+            await asyncio.shield(calling)
+
+
+async def compared(work: Work, step: MergeStep, argv: list[str]) -> Result:
+    """Let qemu-img compare the new volume with the old layers; as `tool`."""
+    total = await told(work, PhaseName.SETTLE, _both_sides, work)
+    work.meter.enter(PhaseName.VERIFY, total)
+    return await tool(work, step, argv, COMPARING)
+
+
+def _both_sides(work: Work) -> int:
+    """The bytes that a comparison through the whole chain reads."""
+    maps = read_chain_maps(read_chain(work.root, work.plan.top))
+    return 2 * ranges.shown(resolve(maps), Kind.DATA).total
+
+
+class _Comparison:
+    """Where our own comparison stands, told by its thread; and whether it is to stop."""
+
+    def __init__(self, rate: int | None) -> None:
+        self.done, self.total = 0, 0
+        self.cancelled = threading.Event()
+        self._allowance = Allowance(rate, time.monotonic) if rate else None
+
+    @property
+    def io(self) -> Io:
+        """What was read so far: each byte on both sides."""
+        return Io(2 * self.done, 0)
+
+    def tick(self, done: int, total: int) -> None:
+        """Takes the bytes compared so far; sleeps as the rate asks, raises CancelledByUserError."""
+        self.done, self.total = done, total
+        pause = self._allowance.debt(self.io.read) if self._allowance else 0.0
+        if self.cancelled.wait(pause) if pause else self.cancelled.is_set():
             raise CancelledByUserError("cancelled")
 
+
+async def witnessed(work: Work) -> Io:
+    """Compare in a thread, and report meanwhile; returns what was read for it.
+
+    Raises DamageError and other StopErrors where the bytes differ, CancelledByUserError.
+    """
+    comparison = _Comparison(work.rate)
     before = ExtentMap.from_bytes(await db(journal.top_before, work.pk))
-    copied = work.plan.bytes_to_copy or 0
-    comparing = asyncio.ensure_future(aside(witness.compare, work.root, work.plan, before, tick))
-    throttle = Throttle(8, time.monotonic)
+    comparing = asyncio.ensure_future(
+        aside(witness.compare, work.root, work.plan, before, comparison.tick)
+    )
     try:
         while not comparing.done():
-            await asyncio.wait([comparing], timeout=TICK_SECONDS)
-            if throttle.ready() and await db(
-                journal.report, work.pk, work.meter.update(copied + done)
-            ):
-                raise CancelledByUserError("cancelled")
+            if comparison.total:
+                work.meter.enter(PhaseName.VERIFY, comparison.total)
+            await _report(work, comparison.done)
+            await asyncio.wait([comparing], timeout=REPORT_SECONDS)
         await comparing
+        return comparison.io
     except witness.DifferenceError as error:
-        said = f"The joined volume does not read like the old layers: {error}. Nothing is removed"
-        if work.written == work.plan.top:
-            # Guests read through it already.
-            raise DamageError(
-                f"{said}, but {display(work.plan.top)} is damaged: do not start its guests. Check the"
-                " storage for errors, and restore this volume; the layers below it are whole"
-            ) from error
-        raise StopError(f"{said}; check the storage for errors, and try again.") from error
+        raise _differs(work, error) from error
     finally:
-        cancelled.set()
+        comparison.cancelled.set()
         with contextlib.suppress(StrataError, OSError):
             await comparing
+
+
+def _differs(work: Work, error: witness.DifferenceError) -> StopError:
+    said = f"The joined volume does not read like the old layers: {error}. Nothing is removed"
+    if work.written == work.plan.top:
+        # Guests read through it already.
+        return DamageError(
+            f"{said}, but {display(work.plan.top)} is damaged: do not start its guests. Check the"
+            " storage for errors, and restore this volume; the layers below it are whole"
+        )
+    return StopError(f"{said}; check the storage for errors, and try again.")

@@ -97,7 +97,9 @@ def merge_live(pk: int) -> dict[str, Any]:
         "steps": [
             {
                 "name": step.name, "state": step.state, "command": step.command,
-                "stderr": step.stderr, "started_at": _iso(step.started_at),
+                "stderr": step.stderr,
+                "warning": step.state == StepState.DONE and bool(step.stderr),
+                "started_at": _iso(step.started_at),
                 "finished_at": _iso(step.finished_at),
             }
             for step in steps

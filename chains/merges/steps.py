@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-import time
 from collections.abc import Awaitable, Callable
 
 from chains.core.chain import read_chain
@@ -11,7 +10,7 @@ from chains.core.forest import Forest
 from chains.core.layer import Layer, read_layer
 from chains.core.names import display
 from chains.core.plans import plan_merge
-from chains.core.progress import Meter
+from chains.core.progress import PhaseName
 from chains.core.reads import read_chain_maps
 from chains.core.refusals import concerned
 from chains.core.states import StepName, StepState, Verification
@@ -51,12 +50,12 @@ async def preflight(work: Work, step: MergeStep) -> None:
     work.fingerprints = {path: forest.layers[path].fingerprint.to_text() for path in plan.layers}
     work.formats = {path: forest.layers[path].format for path in plan.layers}
     work.plan = plan
-    work.meter = Meter(2 * (plan.bytes_to_copy or 0), time.monotonic)
+    work.measure()
     await db(
         journal.keep_plan,
         work.pk,
         plan.to_json() | {"layers_before": packed(work)},
-        2 * (plan.bytes_to_copy or 0),
+        work.meter.total,
         maps[0].to_bytes(),
     )
 
@@ -67,12 +66,12 @@ async def copy(work: Work, step: MergeStep) -> None:
     A half-built new volume of an earlier try is thrown away; a half-done copy in place is done again
     from its start, which is safe as long as the other layers are as they were.
     """
-    todo = commands(work.root, work.plan, work.pk, work.formats).copy
+    todo = commands(work.root, work.plan, work.pk, work.formats, work.rate).copy
     if work.written is None:
         await aside(files.unlink, work.temporary)
         for argv in todo:
-            await running.tool(work, step, argv, running.written)
-        await aside(files.settle, work)
+            await running.tool(work, step, argv, running.COPYING)
+        await running.told(work, PhaseName.SETTLE, files.settle, work)
         return
     await aside(_check_unchanged, work, work.written)
     await refuse_users(work, await aside(above, work))
@@ -81,8 +80,8 @@ async def copy(work: Work, step: MergeStep) -> None:
         await aside(kept.copy_aside, work.at(old), work.aside(old))
     await _tie_back(work, step)
     for argv in todo:
-        await running.tool(work, step, argv, running.written)
-    await aside(files.settle_in_place, work, work.written)
+        await running.tool(work, step, argv, running.COPYING)
+    await running.told(work, PhaseName.SETTLE, files.settle_in_place, work, work.written)
     layer = await aside(read_layer, work.root, work.written)
     work.fingerprints[work.written] = layer.fingerprint.to_text()
     await db(journal.keep_layers, work.pk, packed(work))
@@ -144,9 +143,9 @@ async def verify(work: Work, step: MergeStep) -> None:
 
 
 async def _compare(work: Work, step: MergeStep) -> None:
-    (argv,) = commands(work.root, work.plan, work.pk, work.formats).verify
+    (argv,) = commands(work.root, work.plan, work.pk, work.formats, work.rate).verify
     try:
-        await running.tool(work, step, argv, running.compared)
+        await running.compared(work, step, argv)
     except CommandError as error:
         if error.returncode == 1:
             raise StopError(

@@ -21,8 +21,8 @@ from chains.core.ranges import Ranges, union
 from chains.core.reads import read_chain_maps
 from chains.core.units import binary
 
-# Called with the bytes compared so far; may raise to stop.
-Tick = Callable[[int], None]
+# Called with the bytes compared so far, and those to compare; may raise to stop.
+Tick = Callable[[int, int], None]
 
 
 class DifferenceError(StrataError):
@@ -44,7 +44,7 @@ def compare(root: str, plan: Plan, before: ExtentMap, tick: Tick) -> None:
                 )
                 raise DifferenceError(f"the bytes at {binary(at)} ({at}) differ")
             done += len(was)
-            tick(done)
+            tick(done, ranges.total)
 
 
 def _sides(root: str, plan: Plan, before: ExtentMap) -> tuple[Content, Content, Ranges]:

@@ -3,16 +3,16 @@
 import os
 import posixpath
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from chains.core import progress
 from chains.core.costs import Strategy
 from chains.core.errors import StrataError
 from chains.core.plans import Plan
-from chains.core.progress import Meter
 from chains.core.states import StepName, Verification
 from chains.models import Merge
 from chains.qemu import qemu_img
-from chains.qemu.command import Child
 
 
 class StopError(StrataError):
@@ -42,11 +42,20 @@ class Work:
     keep_seconds: int = 0
     verification: Verification = Verification.MOVED
     undoes: Merge | None = None  # the merge that this one takes back; `plan` is that merge's
-    meter: Meter = field(init=False)
-    child: Child | None = None
+    rate: int | None = None  # the most bytes a second
+    expected: Mapping[str, float] | None = None  # seconds of copy and verify, where they are known
+    seen: tuple[float, int] = (0.0, 0)  # percent and bytes done, as they have been shown already
+    meter: progress.Meter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.meter = Meter(2 * (self.plan.bytes_to_copy or 0), time.monotonic)
+        self.measure()
+
+    def measure(self) -> None:
+        """Begin to measure the plan as it stands now."""
+        self.meter = progress.of_merge(
+            self.plan, time.monotonic, verified=self.verification is not Verification.NONE,
+            rate=self.rate, expected=self.expected, seen=self.seen,
+        )  # fmt: skip
 
     def at(self, path: str) -> str:
         """The absolute path of a volume."""
@@ -119,18 +128,22 @@ class Commands:
         return [argv for argvs in self.of_steps().values() for argv in argvs]
 
 
-def commands(root: str, plan: Plan, number: int | str, formats: dict[str, str]) -> Commands:
-    """What will be run; `formats` are the formats of the plan's layers and overlays."""
+def commands(
+    root: str, plan: Plan, number: int | str, formats: dict[str, str], rate: int | None = None
+) -> Commands:
+    """What will be run; `formats` are the formats of the plan's layers and overlays, `rate` the most
+    bytes a second (where the tool has no option for it, Strata holds it back).
+    """
     temporary = os.path.join(root, plan.temporary_path(number))
     new = os.path.join(root, plan.new_path(number))
     top, base = os.path.join(root, plan.top), os.path.join(root, plan.base)
     verify, place = [], []
     if plan.strategy == Strategy.CONVERT:
-        copy = _convert(root, plan, temporary, formats)
+        copy = _convert(root, plan, temporary, formats, rate)
         verify = [qemu_img.compare(top, formats[plan.top], temporary, plan.new_format)]
         place = [*_kept_top(root, plan, number), ["mv", temporary, new]]
     elif plan.strategy == Strategy.COMMIT:
-        copy = [qemu_img.commit(top, formats[plan.top], base)]
+        copy = [qemu_img.commit(top, formats[plan.top], base, rate=rate)]
         place = [*_kept_top(root, plan, number), ["mv", base, new]] if plan.active else []
     else:
         below = seen_from(posixpath.dirname(plan.top), plan.below) if plan.below else ""
@@ -173,13 +186,15 @@ def _removed(root: str, plan: Plan, number: int | str) -> list[list[str]]:
     return [["rm", *files]] if files else []
 
 
-def _convert(root: str, plan: Plan, temporary: str, formats: dict[str, str]) -> list[list[str]]:
+def _convert(
+    root: str, plan: Plan, temporary: str, formats: dict[str, str], rate: int | None
+) -> list[list[str]]:
     top, top_format = os.path.join(root, plan.top), formats[plan.top]
     options = [f"cluster_size={plan.cluster_size}"] if plan.cluster_size else []
     options += ["extended_l2=on"] if plan.extended_l2 and plan.new_format == "qcow2" else []
     if plan.below is None:
         return [qemu_img.convert(top, top_format, temporary, plan.new_format, options,
-                                 by_reference=plan.by_reference)]  # fmt: skip
+                                 by_reference=plan.by_reference, rate=rate)]  # fmt: skip
     # convert -B would skip what only base…top−1 hold: it asks top alone what is allocated. An empty
     # overlay of top, rebased onto what lies below base, takes exactly the difference.
     assert plan.below_format is not None

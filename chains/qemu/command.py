@@ -1,8 +1,8 @@
 """The one place that starts a process: limits, timeouts, bounded output, a group that can be ended.
 
-A child is started as `setpriv --pdeathsig KILL -- prlimit … -- TOOL …`: both exec the next program in
-place, so the child dies with its worker and obeys its limits without any Python code running between
-fork and exec, which is not safe in a process that has threads.
+A child is started as `setpriv --pdeathsig KILL -- sh … prlimit … -- TOOL …`: each execs the next
+program in place, so the child dies with its worker and obeys its limits without any Python code running
+between fork and exec, which is not safe in a process that has threads.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, NamedTuple
 
 from chains.core.errors import StrataError
 from chains.core.names import display
@@ -23,6 +25,11 @@ MIB = 1024**2
 READ_ADDRESS_SPACE = 2048 * MIB
 OUTPUT_CAP = 1 * MIB
 STDERR_CAP = 64 * 1024
+# What Linux lets a pipe hold, and how long it is left alone after it was read.
+PIPE_BYTES = 64 * 1024
+BREATH_SECONDS = 0.005
+# A worker that dies before setpriv has asked for the signal would leave an orphan.
+UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 class CommandError(StrataError):
@@ -46,14 +53,25 @@ class Limits:
 LONG_WORK = Limits(address_space=4096 * MIB, cpu_seconds=None, background=True)
 
 
+class Io(NamedTuple):
+    """Bytes that a process has read and written by its system calls (proc(5), /proc/PID/io)."""
+
+    read: int
+    written: int
+
+
 @dataclass(frozen=True)
 class Result:
-    """How a child ended; stdout and stderr hold the last bytes that their caps allow."""
+    """How a child ended; stdout and stderr hold the last bytes that their caps allow.
+
+    `io` is what it read and wrote over its whole life; None where the kernel does not tell.
+    """
 
     argv: tuple[str, ...]
     returncode: int
     stdout: bytes
     stderr: bytes
+    io: Io | None
 
     @property
     def warnings(self) -> str:
@@ -81,7 +99,9 @@ def tool(name: str) -> str:
 
 
 def _wrapped(argv: Sequence[str], limits: Limits) -> list[str]:
-    wrapped = [tool("setpriv"), "--pdeathsig", "KILL", "--", tool("prlimit"), "--core=0"]
+    wrapped = [tool("setpriv"), "--pdeathsig", "KILL", "--"]
+    wrapped += [tool("sh"), "-c", UNLESS_ORPHANED, str(os.getpid())]
+    wrapped += [tool("prlimit"), "--core=0"]
     if limits.address_space is not None:
         wrapped.append(f"--as={limits.address_space}")
     if limits.cpu_seconds is not None:
@@ -92,28 +112,90 @@ def _wrapped(argv: Sequence[str], limits: Limits) -> list[str]:
     return [*wrapped, tool(argv[0]), *argv[1:]]
 
 
+class _Pipe:
+    """One of the child's pipes, read by the event loop when something is in it, a breath apart: neither
+    the loop nor a processor is the child's alone, however much it says, and in however small pieces.
+    """
+
+    def __init__(self, pipe: IO[bytes], take: Callable[[bytes], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pipe = pipe
+        self._take = take
+        self._breath: asyncio.TimerHandle | None = None
+        os.set_blocking(pipe.fileno(), False)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._pipe.fileno(), self._ready)
+
+    def _ready(self) -> None:
+        self._loop.remove_reader(self._pipe.fileno())
+        if self._read():
+            self._breath = self._loop.call_later(BREATH_SECONDS, self._listen)
+
+    def _read(self) -> bool:
+        """Take all that is in it; whether there can be more."""
+        try:
+            chunk = os.read(self._pipe.fileno(), PIPE_BYTES)
+        except BlockingIOError:
+            return True
+        if chunk:
+            self._take(chunk)
+        return bool(chunk)
+
+    def close(self) -> None:
+        """Take what is left in it, and close it."""
+        if self._breath is not None:
+            self._breath.cancel()
+        self._loop.remove_reader(self._pipe.fileno())
+        self._read()
+        self._pipe.close()
+
+
 class Child:
-    """A running tool: its output is drained as it comes and never held beyond the caps."""
+    """A running tool: its output is drained as it comes and never held beyond the caps.
+
+    The event loop learns of its end by a pidfd, while it is a zombie: only then does the kernel tell
+    the whole of what it read and wrote. It is reaped at once after that, whoever waits for it or not.
+    """
 
     def __init__(
         self,
         argv: Sequence[str],
-        process: asyncio.subprocess.Process,
+        process: subprocess.Popen[bytes],
         *,
         output_cap: int,
-        on_output: Callable[[bytes], None] | None,
+        keep_tail: bool,
     ) -> None:
+        """Take a process that was just started; raises OSError, and then the process is still there."""
         self.argv = tuple(argv)
         self._process = process
         self._stdout = bytearray()
         self._stderr = bytearray()
-        self._overflowed = False
-        self._on_output = on_output
         self._output_cap = output_cap
-        self._drains = asyncio.gather(
-            self._drain(process.stdout, self._take_stdout),
-            self._drain(process.stderr, self._take_stderr),
-        )
+        self._keep_tail = keep_tail
+        self._overflowed = False
+        self._io: Io | None = None
+        loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[None] = loop.create_future()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with contextlib.ExitStack() as held:
+            held.callback(_Pipe(process.stdout, self._take_stdout).close)
+            held.callback(_Pipe(process.stderr, self._take_stderr).close)
+            pidfd = os.pidfd_open(process.pid)
+            held.callback(os.close, pidfd)
+            loop.add_reader(pidfd, self._end)
+            held.callback(loop.remove_reader, pidfd)
+            self._held = held.pop_all()
+
+    def _end(self) -> None:
+        self._io = io_of(self.pid)
+        # Nothing of its group outlives it. Until it is reaped, nobody else can have the group's number.
+        self.kill()
+        self._held.close()
+        self._process.wait()
+        self._ended.set_result(None)
 
     @property
     def pid(self) -> int:
@@ -121,97 +203,109 @@ class Child:
         return self._process.pid
 
     @property
+    def ended(self) -> bool:
+        """Whether it is gone."""
+        return self._ended.done()
+
+    @property
     def stderr_tail(self) -> str:
-        """What it said so far on stderr, fit for a page."""
+        """The end of what it said so far on stderr, fit for a page."""
         return clean(bytes(self._stderr))
 
-    async def _drain(
-        self, stream: asyncio.StreamReader | None, take: Callable[[bytes], None]
-    ) -> None:
-        assert stream is not None
-        while chunk := await stream.read(65536):
-            take(chunk)
+    @property
+    def io(self) -> Io | None:
+        """What it has read and written so far, in the end all of it; None where the kernel does not tell."""
+        return self._io if self.ended else io_of(self.pid)
 
     def _take_stdout(self, chunk: bytes) -> None:
-        if self._on_output is not None:
-            self._on_output(chunk)
-            return
-        if len(self._stdout) + len(chunk) > self._output_cap:
+        if not self._keep_tail and len(self._stdout) + len(chunk) > self._output_cap:
             self._overflowed = True
             self.kill()
             return
         self._stdout += chunk
+        del self._stdout[: -self._output_cap]
 
     def _take_stderr(self, chunk: bytes) -> None:
         self._stderr += chunk
         del self._stderr[:-STDERR_CAP]
 
-    def io_bytes(self) -> tuple[int, int] | None:
-        """(bytes read, bytes written) by its system calls so far (proc(5), /proc/PID/io); None when gone."""
-        try:
-            text = Path(f"/proc/{self.pid}/io").read_text()
-        except OSError:
-            return None
-        values = dict(line.split(": ") for line in text.splitlines())
-        return int(values["rchar"]), int(values["wchar"])
+    async def wait_at_most(self, seconds: float) -> None:
+        """Wait for its end, but no longer."""
+        await asyncio.wait([self._ended], timeout=seconds)
 
     async def wait(self) -> Result:
         """Wait for its end; raises CommandError when it printed more than its cap."""
-        await self._drains
-        code = await self._process.wait()
+        await asyncio.wait([self._ended])
+        code = self._process.returncode
         if self._overflowed:
             raise CommandError(
                 f"{self.argv[0]} printed more than {self._output_cap} bytes and was stopped",
                 returncode=code,
             )
-        return Result(self.argv, code, bytes(self._stdout), bytes(self._stderr))
+        return Result(self.argv, code, bytes(self._stdout), bytes(self._stderr), self._io)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to it and all of its group, as long as it is there."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
 
     def kill(self) -> None:
         """End it and all of its group at once."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
 
     async def stop(self, grace: float = 3.0) -> None:
-        """Ask it to end, wait `grace` seconds, then kill it; returns when it is gone."""
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGTERM)
-            try:
-                await asyncio.wait_for(asyncio.shield(self._process.wait()), grace)
-            except TimeoutError:
-                self.kill()
-                await self._process.wait()
-        self._drains.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._drains
+        """Ask it to end, wait `grace` seconds, then kill it; returns when it is gone.
+
+        Cancelled meanwhile, it kills at once.
+        """
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)  # a stopped process would not hear of it
+        try:
+            await asyncio.wait([self._ended], timeout=grace)
+        finally:
+            self.kill()
+            await asyncio.wait([self._ended])
 
 
-async def start(
+def io_of(pid: int) -> Io | None:
+    """What a process has read and written so far; None when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_text()
+    except OSError:
+        return None
+    values = dict(line.split(": ") for line in text.splitlines())
+    return Io(int(values["rchar"]), int(values["wchar"]))
+
+
+def start(
     argv: Sequence[str],
     *,
     cwd: str,
     limits: Limits | None = None,
     output_cap: int = OUTPUT_CAP,
-    on_output: Callable[[bytes], None] | None = None,
+    keep_tail: bool = False,
 ) -> Child:
     """Start a tool in `cwd`, in a session of its own, with an empty environment.
 
-    `on_output` takes stdout as it comes; without it stdout is kept up to `output_cap` bytes.
-    Raises CommandError when the tool or the directory is not there.
+    With `keep_tail` the last `output_cap` bytes of its stdout are kept; without it a tool that prints
+    more is ended. Called by a running event loop; raises CommandError when the tool or the directory
+    is not there.
     """
     try:
-        process = await asyncio.create_subprocess_exec(
-            *_wrapped(argv, limits or Limits()),
-            cwd=cwd,
-            env={"LC_ALL": "C"},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        process = subprocess.Popen(
+            _wrapped(argv, limits or Limits()), cwd=cwd, env={"LC_ALL": "C"}, bufsize=0,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
-        )
+        )  # fmt: skip
     except OSError as error:
         raise CommandError(f"{argv[0]} could not be started: {error.strerror}") from error
-    return Child(argv, process, output_cap=output_cap, on_output=on_output)
+    try:
+        return Child(argv, process, output_cap=output_cap, keep_tail=keep_tail)
+    except OSError as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise CommandError(f"{argv[0]} could not be watched: {error.strerror}") from error
 
 
 async def run(
@@ -226,7 +320,7 @@ async def run(
 
     Any exit code is a Result; raises CommandError when it can not start, overruns or floods.
     """
-    child = await start(argv, cwd=cwd, limits=limits, output_cap=output_cap)
+    child = start(argv, cwd=cwd, limits=limits, output_cap=output_cap)
     try:
         return await asyncio.wait_for(child.wait(), timeout)
     except TimeoutError:

@@ -13,7 +13,8 @@ OLDEST = (
     5,
     1,
 )  # `-F` beside `-b` is asked for since then; `rebase` reads a shared chain once since 4.1
-_PERCENT = re.compile(rb"\((\d{1,3}\.\d\d)/100%\)")
+# As much of a tool's last words goes into a message.
+LINE_LENGTH = 500
 
 
 def backing_name(name: str) -> str:
@@ -22,14 +23,19 @@ def backing_name(name: str) -> str:
 
 
 def convert(source: str, source_format: str, target: str, target_format: str,
-            options: Sequence[str] = (), *, by_reference: bool = False) -> list[str]:  # fmt: skip
+            options: Sequence[str] = (), *, by_reference: bool = False,
+            rate: int | None = None) -> list[str]:  # fmt: skip
     """Copy what a guest reads through `source` into a new image without a backing file; `by_reference`
-    where the file system can share the blocks.
+    where the file system can share the blocks. `rate` is the most bytes a second.
     """
     extra = ["-o", ",".join(options)] if options else []
-    how = ["-p", "-C"] if by_reference else ["-p"]
-    return ["qemu-img", "convert", *how, "-f", source_format, "-O", target_format, *extra,
-            source, target]  # fmt: skip
+    how = ["-C"] if by_reference else []
+    return ["qemu-img", "convert", *how, *_held_to(rate), "-f", source_format, "-O", target_format,
+            *extra, source, target]  # fmt: skip
+
+
+def _held_to(rate: int | None) -> list[str]:
+    return ["-r", str(rate)] if rate else []
 
 
 def create_overlay(target: str, backing: str, backing_format: str,
@@ -45,13 +51,16 @@ def rebase(target: str, backing: str, backing_format: str | None, *, unsafe: boo
     is kept by copying.
     """
     recorded = ["-F", backing_format] if backing_format else []
-    return ["qemu-img", "rebase", *(["-u"] if unsafe else ["-p"]), "-f", "qcow2",
+    return ["qemu-img", "rebase", *(["-u"] if unsafe else []), "-f", "qcow2",
             "-b", backing, *recorded, target]  # fmt: skip
 
 
-def commit(top: str, top_format: str, base: str) -> list[str]:
-    """Write what the layers from `top` down to above `base` hold into `base`; they stay as they are."""
-    return ["qemu-img", "commit", "-p", "-d", "-f", top_format, "-b", base, top]
+def commit(top: str, top_format: str, base: str, *, rate: int | None = None) -> list[str]:
+    """Write what the layers from `top` down to above `base` hold into `base`; they stay as they are.
+
+    `rate` is the most bytes a second.
+    """
+    return ["qemu-img", "commit", *_held_to(rate), "-d", "-f", top_format, "-b", base, top]
 
 
 def compare(first: str, first_format: str, second: str, second_format: str) -> list[str]:
@@ -60,7 +69,7 @@ def compare(first: str, first_format: str, second: str, second_format: str) -> l
     Where one is longer, the rest of it must read as zeroes: the caller compares the sizes. (`-s` would
     also refuse images that are alike but allocated differently, which two layouts always are.)
     """
-    return ["qemu-img", "compare", "-p", "-f", first_format, "-F", second_format,
+    return ["qemu-img", "compare", "-f", first_format, "-F", second_format,
             first, second]  # fmt: skip
 
 
@@ -71,12 +80,6 @@ async def version() -> tuple[int, int]:
     if result.returncode != 0 or found is None:
         raise CommandError("qemu-img does not tell its version; reinstall qemu-utils")
     return int(found[1]), int(found[2])
-
-
-def percent(output: bytes) -> float | None:
-    """The last progress mark `(12.34/100%)` in a piece of output, 0 to 100."""
-    marks = _PERCENT.findall(output)
-    return min(float(marks[-1]), 100.0) if marks else None
 
 
 def checked(result: Result) -> Result:
@@ -94,5 +97,5 @@ def checked(result: Result) -> Result:
     elif "No space left" in said:
         text += ": the storage domain is full; free some space and try again"
     elif said:
-        text += f": {said.splitlines()[-1].removeprefix('qemu-img: ')}"
+        text += f": {said.splitlines()[-1].removeprefix('qemu-img: ')[-LINE_LENGTH:]}"
     raise CommandError(text, returncode=result.returncode, stderr=said)

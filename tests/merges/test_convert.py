@@ -45,7 +45,7 @@ def test_the_commands_are_kept_as_they_were_run(domain: StorageDomain, merged: M
     merge = merged("base.img", "snap1.img")
     commands = "\n".join(merge.steps.values_list("command", flat=True))
     for verb in (
-        "qemu-img convert -p -f qcow2 -O raw",
+        "qemu-img convert -f qcow2 -O raw",
         "qemu-img compare",
         "qemu-img rebase -u",
         "rm ",
