@@ -25,9 +25,9 @@ LEAST_SECONDS = 0.5
 # Bytes a second, and how long a byte takes to verify against a byte to copy: measured where all lay on one
 # disk. Only how they compare matters.
 GUESSED_SPEED = 500e6
-VERIFY_EFFORT = {Strategy.COMMIT: 1.0, Strategy.REBASE: 0.6, Strategy.CONVERT: 0.4}
-# The part of a copy that is its flush.
-SETTLE_SHARE = 0.05
+VERIFY_EFFORT = {Strategy.COMMIT: 1.0, Strategy.REBASE: 0.6, Strategy.CONVERT: 0.5}
+# The part of a copy that is its flush, and the seconds until all is switched and deleted.
+SETTLE_SHARE, FINISH_SECONDS = 0.05, 0.3
 
 
 class PhaseName(StrEnum):
@@ -36,6 +36,7 @@ class PhaseName(StrEnum):
     COPY = "copy"
     SETTLE = "settle"  # what was copied goes from the cache to storage
     VERIFY = "verify"
+    FINISH = "finish"  # overlays are switched, old layers go
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ def of_merge(
     ]
     if verified:
         phases.append(Phase(PhaseName.VERIFY, copied, copied, verifying))
+    phases.append(Phase(PhaseName.FINISH, 0, 0, FINISH_SECONDS))
     return Meter(phases, clock, trusted=expected is not None, seen=seen)
 
 
