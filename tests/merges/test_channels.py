@@ -137,8 +137,11 @@ def test_nobody_there(settings, url, words):
         channels.send("webhook", body())
 
 
-def test_a_certificate_that_nobody_vouches_for(hook: Hook, settings, tmp_path: Path):
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1",
+def test_https_and_its_certificate(
+    hook: Hook, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=hook",
+            "-addext", "subjectAltName=IP:127.0.0.1",
             "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]  # fmt: skip
     subprocess.run(argv, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -148,6 +151,16 @@ def test_a_certificate_that_nobody_vouches_for(hook: Hook, settings, tmp_path: P
     with pytest.raises(channels.UndeliveredError, match="its certificate is not trusted: self"):
         channels.send("webhook", body())
     assert hook.heard == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "crt"))
+    assert channels.send("webhook", body()) == "it answered 200 OK"
+    monkeypatch.setattr(channels, "SECONDS", 0.5)
+    for answer in ("hang", "drip"):
+        hook.answers = [answer]
+        with pytest.raises(channels.UndeliveredError, match="no answer in time"):
+            channels.send("webhook", body())
+    settings.WEBHOOK_URL = settings.WEBHOOK_URL.replace("127.0.0.1", "localhost")
+    with pytest.raises(channels.UndeliveredError, match=r"not trusted: .*ostname"):
+        channels.send("webhook", body())
 
 
 def test_a_mail(relay: Relay):
