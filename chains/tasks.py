@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
 from django.db import transaction
@@ -19,6 +20,7 @@ from chains.models import WorkerHost
 
 logger = logging.getLogger(__name__)
 BEAT_SECONDS = 3.0
+STORAGE_THREADS = 64
 # Well below the 30 s after which a silent worker is taken for dead.
 DRAIN_SECONDS = 5.0
 _scanning: set[int] = set()  # what this process reads now; a slow read is not a dead one
@@ -83,6 +85,8 @@ async def _keep_house(storage_host: str, process: str) -> None:
 async def work(storage_host: str, *, concurrency: int) -> None:
     """Take the jobs of one storage host until a signal ends it."""
     process = f"{socket.gethostname()}:{os.getpid()}"
+    # A thread that waits for storage that hangs is lost to the others until it answers.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(STORAGE_THREADS))
     async with app.open_async():
         house = asyncio.create_task(_keep_house(storage_host, process))
         try:

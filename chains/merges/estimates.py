@@ -8,6 +8,7 @@ from statistics import median
 
 from chains.core.plans import Plan
 from chains.core.states import MergeState, StepName, Verification
+from chains.merges import outcome
 from chains.merges.options import Options
 from chains.models import Merge, StorageDomain
 
@@ -29,11 +30,16 @@ def phases(plan: Plan, options: Options, domain: StorageDomain) -> dict[str, flo
     if speeds is None or plan.bytes_to_copy is None:
         return None
     rate = options.rate or domain.rate
-    copied = (plan.bytes_read or 0) + (plan.bytes_written or 0)
-    compared = 0 if options.verification is Verification.NONE else 2 * plan.bytes_to_copy
-    found = {StepName.COPY.value: copied / speeds[0], StepName.VERIFY.value: compared / speeds[1]}
+    compared = 0 if options.verification is Verification.NONE else outcome.compared(plan)
+    found = {
+        StepName.COPY.value: outcome.copied(plan) / speeds[0],
+        StepName.VERIFY.value: compared / speeds[1],
+    }
     if rate:
-        slow = {StepName.COPY.value: plan.bytes_written or 0, StepName.VERIFY.value: compared}
+        slow = {
+            StepName.COPY.value: max(plan.bytes_read or 0, plan.bytes_written or 0),
+            StepName.VERIFY.value: compared,
+        }
         found = {name: max(taken, slow[name] / rate) for name, taken in found.items()}
     return found
 

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from chains.core.progress import Progress
-from chains.core.states import Kept, MergeState, StepState, may_go
+from chains.core.states import Kept, MergeState, StepName, StepState, may_go
 from chains.inventory import news
 from chains.merges import notices
 from chains.models import Merge, MergeStep
@@ -63,6 +63,33 @@ def keep_layers(pk: int, rows: list[list[str]]) -> None:
     with transaction.atomic():
         plan = Merge.objects.select_for_update().values_list("plan", flat=True).get(pk=pk)
         _touch(pk, plan=plan | {"layers_before": rows})
+
+
+def note_actual(pk: int, step: StepName, seconds: float, moved: int, **figures: object) -> None:
+    """Add what a step really did; see outcome.py."""
+    with transaction.atomic():
+        actual = Merge.objects.select_for_update().values_list("actual", flat=True).get(pk=pk)
+        by_step = {"seconds": round(seconds, 3), "moved": moved}
+        for name, value in by_step.items():
+            figures[name] = {**actual.get(name, {}), step.value: value}
+        _touch(pk, actual={**actual, **figures})
+
+
+def keep_views(pk: int, rows: list[list[str]]) -> None:
+    """Keep what the guests' views are before anything is written."""
+    with transaction.atomic():
+        _touch(pk, views=rows)
+
+
+def views(pk: int) -> list[list[str]]:
+    """The same, read."""
+    return list(Merge.objects.values_list("views", flat=True).get(pk=pk))
+
+
+def say(pk: int, message: str) -> None:
+    """Tell people something of a merge that runs."""
+    with transaction.atomic():
+        _touch(pk, message=message)
 
 
 def keep(pk: int, rows: list[list[str]], size: int, joined: str, seconds: int) -> None:

@@ -19,8 +19,10 @@ from chains.core.states import (
 )
 from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
-from chains.merges import fence, journal, queue, steps, undo
+from chains.merges import estimates, fence, journal, queue, steps, undo
+from chains.merges.options import Options
 from chains.merges.threads import db
+from chains.merges.watch import watched
 from chains.merges.work import CancelledByUserError, DamageError, Work
 from chains.models import Merge, MergeStep
 
@@ -65,7 +67,7 @@ async def run(pk: int) -> int:
 async def _carry_out(merge: Merge) -> None:
     if MergeState(merge.state) not in UNFINISHED:
         return
-    work = _work(merge)
+    work = await db(_work, merge)
     step = None
     try:
         if merge.cancel_requested and await _may_go_back(merge.pk):
@@ -91,9 +93,11 @@ async def _carry_out(merge: Merge) -> None:
 
 
 def _work(merge: Merge) -> Work:
+    plan, how = Plan.from_json(merge.plan), Options(Verification(merge.verification), merge.rate)
     work = Work(
-        merge.pk, merge.domain.path, merge.domain.read_only, Plan.from_json(merge.plan),
-        keep_seconds=merge.domain.keep_seconds, verification=Verification(merge.verification),
+        merge.pk, merge.domain.path, merge.domain.read_only, plan,
+        expected=None if merge.undoes else estimates.phases(plan, how, merge.domain),
+        keep_seconds=merge.domain.keep_seconds, verification=how.verification,
         undoes=merge.undoes, rate=merge.rate, seen=(merge.percent, merge.bytes_done),
     )  # fmt: skip
     steps.unpack(work, merge.plan.get("layers_before", []))
@@ -117,7 +121,9 @@ async def _step(work: Work, step: MergeStep) -> None:
     if name not in PAST_RETURN and await db(journal.cancel_requested, work.pk):
         raise CancelledByUserError("cancelled")
     await db(journal.begin, step)
-    await (undo.RUN if work.undoes else steps.RUN)[name](work, step)
+    work.sign = name
+    async with watched(work):
+        await (undo.RUN if work.undoes else steps.RUN)[name](work, step)
     await db(journal.end, step, StepState.DONE)
 
 

@@ -15,7 +15,7 @@ from chains.core.names import display
 from chains.core.progress import PhaseName
 from chains.core.readmap import resolve
 from chains.core.reads import read_chain_maps
-from chains.merges import journal, witness
+from chains.merges import journal, views, witness
 from chains.merges.threads import aside, db
 from chains.merges.work import CancelledByUserError, DamageError, StopError, Work
 from chains.models import MergeStep
@@ -71,7 +71,7 @@ async def _watched(work: Work, child: Child, gauge: Gauge | None) -> Result:
     if gauge:
         work.meter.enter(gauge.phase)
         while not child.ended:
-            io = child.io
+            work.sign = io = child.io
             await _report(work, gauge.of(io) if io else 0)
             await child.wait_at_most(REPORT_SECONDS)
     return await child.wait()
@@ -159,6 +159,7 @@ async def witnessed(work: Work) -> Io:
         while not comparing.done():
             if comparison.total:
                 work.meter.enter(PhaseName.VERIFY, comparison.total)
+            work.sign = comparison.done
             await _report(work, comparison.done)
             await asyncio.wait([comparing], timeout=REPORT_SECONDS)
         await comparing
@@ -180,3 +181,29 @@ def _differs(work: Work, error: witness.DifferenceError) -> StopError:
             " storage for errors, and restore this volume; the layers below it are whole"
         )
     return StopError(f"{said}; check the storage for errors, and try again.")
+
+
+async def digests(work: Work, paths: list[str]) -> dict[str, str]:
+    """The digests of what guests read through these volumes; raises CancelledByUserError, StrataError."""
+    stop = threading.Event()
+    done = 0
+
+    def tick(count: int) -> None:
+        nonlocal done
+        done += count
+        if stop.is_set():
+            raise CancelledByUserError("cancelled")
+
+    reading = asyncio.ensure_future(
+        aside(lambda: {path: views.digest(work.root, path, tick) for path in paths})
+    )
+    try:
+        while not reading.done():
+            work.sign = done
+            await _report(work)
+            await asyncio.wait([reading], timeout=REPORT_SECONDS)
+        return await reading
+    finally:
+        stop.set()
+        with contextlib.suppress(StrataError, OSError):
+            await reading

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import time
 from collections.abc import Awaitable, Callable
 
 from chains.core.chain import read_chain
@@ -15,10 +16,11 @@ from chains.core.reads import read_chain_maps
 from chains.core.refusals import concerned
 from chains.core.states import StepName, StepState, Verification
 from chains.inventory.scan import read_forest
-from chains.merges import files, journal, kept, running
+from chains.merges import files, journal, kept, outcome, running, views
+from chains.merges.outcome import Account
 from chains.merges.situation import from_storage, users
 from chains.merges.threads import aside, db
-from chains.merges.work import StopError, Work, commands, seen_from
+from chains.merges.work import DamageError, StopError, Work, commands, seen_from
 from chains.models import MergeStep
 from chains.qemu import qemu_img
 from chains.qemu.command import CommandError, shown
@@ -58,6 +60,9 @@ async def preflight(work: Work, step: MergeStep) -> None:
         work.meter.total,
         maps[0].to_bytes(),
     )
+    if work.verification is Verification.CONTENT:
+        leaves = views.leaves(forest, await aside(above, work, forest))
+        await db(journal.keep_views, work.pk, views.to_rows(await running.digests(work, leaves)))
 
 
 async def copy(work: Work, step: MergeStep) -> None:
@@ -69,9 +74,10 @@ async def copy(work: Work, step: MergeStep) -> None:
     todo = commands(work.root, work.plan, work.pk, work.formats, work.rate).copy
     if work.written is None:
         await aside(files.unlink, work.temporary)
-        for argv in todo:
-            await running.tool(work, step, argv, running.COPYING)
+        account = await aside(Account, work, step)
+        ios = [(await running.tool(work, step, argv, running.COPYING)).io for argv in todo]
         await running.told(work, PhaseName.SETTLE, files.settle, work)
+        await db(account.close, ios)
         return
     await aside(_check_unchanged, work, work.written)
     await refuse_users(work, await aside(above, work))
@@ -79,9 +85,10 @@ async def copy(work: Work, step: MergeStep) -> None:
         old = work.plan.copied_aside
         await aside(kept.copy_aside, work.at(old), work.aside(old))
     await _tie_back(work, step)
-    for argv in todo:
-        await running.tool(work, step, argv, running.COPYING)
+    account = await aside(Account, work, step)
+    ios = [(await running.tool(work, step, argv, running.COPYING)).io for argv in todo]
     await running.told(work, PhaseName.SETTLE, files.settle_in_place, work, work.written)
+    await db(account.close, ios)
     layer = await aside(read_layer, work.root, work.written)
     work.fingerprints[work.written] = layer.fingerprint.to_text()
     await db(journal.keep_layers, work.pk, packed(work))
@@ -137,7 +144,10 @@ async def verify(work: Work, step: MergeStep) -> None:
     await aside(_check_unchanged, work)
     await aside(_check_size, work)
     if work.verification is not Verification.NONE:
+        began, moved = time.monotonic(), outcome.compared(work.plan)
         await (_compare(work, step) if work.written is None else running.witnessed(work))
+        taken = time.monotonic() - began
+        await db(journal.note_actual, work.pk, StepName.VERIFY, taken, moved)
     # Here the merge can still be taken back; once the switch has begun it can not.
     await aside(_check_unchanged, work)
 
@@ -206,6 +216,7 @@ async def remove(work: Work, step: MergeStep) -> None:
             )
     await refuse_users(work, [path for path in work.plan.removed if path in forest.layers])
     await aside(_check_unchanged, work, removing=True)
+    await _check_views(work)
     for argv in commands(work.root, work.plan, work.pk, work.formats).remove:
         await db(journal.note_command, step, shown(argv))
     if not await aside(_is_kept, work):
@@ -218,6 +229,16 @@ async def remove(work: Work, step: MergeStep) -> None:
     joined = await aside(kept.identity, work.new)
     rows = [file.to_json() for file in found]
     await db(journal.keep, work.pk, rows, size, joined, work.plan.keep_seconds)
+
+
+async def _check_views(work: Work) -> None:
+    """Where it was asked for: every guest reads just what it read before."""
+    before = views.from_rows(await db(journal.views, work.pk))
+    now = await running.digests(work, list(before)) if before else {}
+    if changed := [path for path in before if now[path] != before[path]]:
+        raise DamageError(
+            f"What a guest reads through {display(changed[0])} is not what it was: the old layers are kept, nothing is removed. Do not start the guest; compare the layers, and tie {display(changed[0])} back to them"
+        )
 
 
 def _is_kept(work: Work) -> bool:

@@ -46,6 +46,7 @@ class Work:
     expected: Mapping[str, float] | None = None  # seconds of copy and verify, where they are known
     seen: tuple[float, int] = (0.0, 0)  # percent and bytes done, as they have been shown already
     meter: progress.Meter = field(init=False)
+    sign: object = None  # changes with every sign of life of the storage
 
     def __post_init__(self) -> None:
         self.measure()
