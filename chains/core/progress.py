@@ -18,8 +18,10 @@ from chains.core.plans import Plan
 # The speed of a phase is taken over its last seconds, or this share of the time that it has run.
 WINDOW_SECONDS, WINDOW_SHARE = 8.0, 0.25
 MARKS = 64  # a window holds so many readings at most
-# What a phase has done in less time says little of its speed.
+# What was done in less time says little of a speed.
 LEAST_SECONDS = 0.5
+# A phase that has just begun counts as if it had gone for so long as expected; less and less of it.
+EXPECTED_SECONDS = 1.0
 
 
 # Bytes a second, and how long a byte takes to verify against a byte to copy: measured where all lay on one
@@ -128,20 +130,22 @@ class Meter:
         phase, speed, pace = self._phases[self._at], self._speed(now), self._pace(now)
         left: float | None = None
         if pace:
-            left = self._left_here(now, speed)
-            left += (self._weight() - self._weight(self._at + 1)) * pace
+            later = self._weight() - self._weight(self._at + 1)
+            left = self._left_here(now) + later * pace
         # Only the end of the merge says 100.
         percent = min(_onward(self._seen[0], 100.0, self._first[0], 100 * self._share()), 99.9)
         done = _onward(self._seen[1], self.total, self._first[1], self._bytes())
         throughput = speed * phase.shown if speed and phase.total else None
         return Progress(int(done), self.total, max(percent, self._seen[0]), throughput, left)
 
-    def _left_here(self, now: float, speed: float | None) -> float:
-        expected, elapsed = self._expected(now), now - self._phase_began
+    def _left_here(self, now: float) -> float:
+        expected, since = self._expected(now), now - self._phase_began
         if not self._phases[self._at].total:
             # Who is late stays late: a tenth of the time taken is as good a guess as any.
-            return max(expected - elapsed, elapsed / 10)
-        return (1 - self._fraction) / speed if speed else (1 - self._fraction) * expected
+            return max(expected - since, since / 10)
+        elapsed, gained = self._lately(now)
+        believed = EXPECTED_SECONDS / (1 + since)
+        return (1 - self._fraction) * (elapsed + believed) / (gained + believed / expected)
 
     def _expected(self, now: float) -> float:
         """Seconds that the present phase takes, by what is measured so far."""
@@ -176,11 +180,15 @@ class Meter:
         while len(self._marks) > 2 and now - self._marks[1][0] > window:
             self._marks.popleft()
 
+    def _lately(self, now: float) -> tuple[float, float]:
+        """Seconds of the window, and the part of the phase that was done in them."""
+        began, before = self._marks[0]
+        return now - began, self._fraction - before
+
     def _speed(self, now: float) -> float | None:
         """Parts of the phase a second, of late."""
-        began, before = self._marks[0]
-        elapsed, gained = now - began, self._fraction - before
-        return gained / elapsed if elapsed >= LEAST_SECONDS and gained > 0 else None
+        elapsed, gained = self._lately(now)
+        return gained / elapsed if elapsed >= LEAST_SECONDS else None
 
 
 def _onward(seen: float, whole: float, first: float, now: float) -> float:

@@ -26,8 +26,8 @@ from chains.qemu.governor import Allowance, govern
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A report costs a transaction; four a second look alive.
-REPORT_SECONDS = 0.25
+# A report costs a transaction; a few a second look alive.
+REPORT_SECONDS = 0.2
 # A chatty tool does not get more of the journal than this.
 WORDS_A_SECOND = 1.0
 # The tools print nothing of use on stdout.

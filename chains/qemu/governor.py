@@ -13,8 +13,9 @@ from chains.qemu.command import Child
 
 # What may be saved up while the work is slower than its rate.
 SAVED_SECONDS = 0.25
-# How long the tool runs between two looks: about what a tenth of a second's allowance takes.
-LEAST_RUN, LONGEST_RUN, BURST_SECONDS = 0.002, 0.05, 0.1
+# How long the tool runs between two looks: no longer than fast storage takes to move a tenth of a second's
+# allowance, in bytes a second.
+LEAST_RUN, LONGEST_RUN, BURST_SECONDS, FASTEST = 0.002, 0.05, 0.1, 1e9
 
 
 class Allowance:
@@ -43,19 +44,14 @@ async def govern(child: Child, rate: int) -> None:
     When this is cancelled the tool goes on, unheld.
     """
     allowance = Allowance(rate)
-    run = LEAST_RUN
-    before = 0
+    run = min(max(rate * BURST_SECONDS / FASTEST, LEAST_RUN), LONGEST_RUN)
     try:
-        while (io := child.io) is not None and not child.ended:
-            spent = max(io)
-            pause = allowance.debt(spent)
-            if pause > LEAST_RUN:
+        while not child.ended and (io := child.io) is not None:
+            pause = allowance.debt(max(io))
+            if pause > 0:
                 child.signal(signal.SIGSTOP)
                 await asyncio.sleep(pause)
                 child.signal(signal.SIGCONT)
-            speed = max(spent - before, 1) / run
-            before = spent
-            run = min(max(rate * BURST_SECONDS / speed, LEAST_RUN), LONGEST_RUN)
             await asyncio.sleep(run)
     finally:
         child.signal(signal.SIGCONT)
