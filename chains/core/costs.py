@@ -1,19 +1,26 @@
 """What a merge reads, copies, writes and needs, by strategy: counted from the maps of its layers.
 
-The model was measured: commit copies all data that the layers above base show, wherever base has it
-already; rebase reads what lies below top twice and writes what top lacks; convert copies what base…top
-show. Zeroes cost writes only where they hide data (tests hold the predictions against qemu-img).
+The model was measured (tests and benchmarks/predictions.py hold it against qemu-img 7.2). commit is a
+mirror job: it copies what the layers above base hold, in granules, wherever base has it already; rebase
+reads what lies below top twice and writes what top lacks; convert copies what base…top show, and over a
+layer below base is a rebase of an empty overlay. What clusters and tables add see clusters.py.
+
+Maps tell where data lies, not what it is: rebase passes over data that layers hold alike, and convert
+over zeroes that are stored as data. So what is predicted for them is the most that they do.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chains.core.clusters import Target, peak
 from chains.core.extents import ExtentMap, Kind
 from chains.core.ranges import Ranges, held, shown, union
 from chains.core.readmap import resolve
 
-MIB = 1024**2
+# What a mirror job copies at once, at the least: clusters of the target, within these bounds.
+MIN_GRANULE, MAX_GRANULE = 4096, 65536
+MIRROR_BUFFER, MIRROR_REQUEST = 10 * 1024**2, 1024**2
 
 
 class Strategy(StrEnum):
@@ -69,38 +76,93 @@ def work(maps: Sequence[ExtentMap], count: int, strategy: Strategy) -> Work:
 
 
 def costs(
-    maps: Sequence[ExtentMap], count: int, strategy: Strategy, cluster: int | None, *,
+    maps: Sequence[ExtentMap],
+    count: int,
+    strategy: Strategy,
+    cluster: int | None,
+    *,
     shares_blocks: bool = False,
-) -> Costs:  # fmt: skip
-    """Count a merge of the upper `count` layers; `cluster` is that of the volume written, None is raw."""
-    moved = work(maps, count, strategy)
-    copied = moved.data.total
-    unit = cluster or 1
-    if strategy is Strategy.CONVERT:
-        needed = moved.data.in_units(unit).total
-        if shares_blocks:
-            return Costs(0, copied, 0, metadata(needed, cluster))
-        return Costs(copied, copied, needed, needed + metadata(needed, cluster))
+) -> Costs:
+    """Count a merge of the upper `count` layers; `cluster` is that of the volume written, None is raw.
+
+    `shares_blocks` is for file systems where a convert to a volume without a backing file takes the
+    old blocks over by reference instead of copying them (qemu-img convert -C).
+    """
     if strategy is Strategy.COMMIT:
-        written, grown = _into(maps[count - 1], moved.data, unit)
-        return Costs(copied, copied, written, grown + metadata(grown, cluster))
-    written, grown = _into(maps[0], union([moved.data, moved.zeroes]), unit)
-    again = moved.data.both(_readable(maps, count)).total
-    return Costs(copied + again, copied, written, grown + metadata(grown, cluster))
+        return _commit(maps, count, cluster)
+    if strategy is Strategy.REBASE:
+        return _rebase(maps, count, Target(maps[0], cluster, maps[0].size))
+    size = maps[0].size
+    target = Target(size, cluster, size)
+    if len(maps) > count:
+        return _rebase([target.layer, *maps], count + 1, target)
+    return _convert(maps, target, shares_blocks=shares_blocks)
 
 
-def _into(layer: ExtentMap, changed: Ranges, unit: int) -> tuple[int, int]:
-    """Bytes written and grown by: a cluster that a layer does not have yet is written whole."""
-    had = held(layer, Kind.DATA).in_units(unit)
-    new = changed.in_units(unit).minus(had).total
-    return changed.both(had).total + new, new
+def _convert(maps: Sequence[ExtentMap], target: Target, *, shares_blocks: bool) -> Costs:
+    data = work(maps, len(maps), Strategy.CONVERT).data
+    new = target.new(data)
+    tables = target.metadata(new.total, new)
+    if shares_blocks and not any(layer.compressed for layer in maps):
+        # A cluster that is shared in part alone is filled up with stored zeroes.
+        filled = target.filling(data, Ranges.none(), skips=False)
+        return Costs(filled, data.total, filled + tables.written, filled + tables.on_disk)
+    return Costs(data.total, data.total, data.total + tables.written, new.total + tables.on_disk)
 
 
-def metadata(data: int, cluster: int | None) -> int:
-    """Bytes that data needs beside itself (qcow2: 8-byte L2 entries, 16-bit reference counts)."""
-    if cluster is None:
-        return MIB
-    return -(-data // cluster) * 10 + 8 * cluster + 4 * MIB
+def _commit(maps: Sequence[ExtentMap], count: int, cluster: int | None) -> Costs:
+    """Count the mirror job that a commit is: it goes by granules that a layer above base touches."""
+    top, base = maps[0], maps[count - 1]
+    target = Target(base, cluster, max(top.size, base.size))
+    pieces, zeroes = _mirrored(maps, count, cluster)
+    new, old = target.new(pieces), target.data
+    # Compressed clusters can not be written in place; which they are, the map does not tell.
+    unpacked = min(base.compressed, pieces.both(old).total)
+    requests = pieces.cut(pieces.in_steps(MIRROR_REQUEST))
+    filled = target.filling(requests, _blank(maps[count - 1 :]), skips=False)
+    tables = target.metadata(new.total + unpacked, union([pieces, zeroes]))
+    return Costs(
+        pieces.total + filled,
+        work(maps, count, Strategy.COMMIT).data.total,
+        pieces.total + filled + tables.written,
+        peak(new, zeroes.both(old)) + unpacked + tables.on_disk,
+    )
+
+
+def _mirrored(maps: Sequence[ExtentMap], count: int, cluster: int | None) -> tuple[Ranges, Ranges]:
+    """What a mirror job copies, and what it only marks as zero, of the upper `count` layers."""
+    granule = MAX_GRANULE if cluster is None else min(max(cluster, MIN_GRANULE), MAX_GRANULE)
+    inside = Ranges.whole(maps[0].size)
+    above = union([held(layer, Kind.DATA, Kind.ZERO) for layer in maps[: count - 1]])
+    dirty = above.both(inside).in_units(granule).both(inside)
+    view = resolve(maps)
+    blank = Ranges(view.starts, view.starts + view.lengths).only(view.kinds != Kind.DATA)
+    # It asks for the kind of what a buffer holds; what ends within a granule it copies.
+    zeroes = blank.inner_units(granule).cut(dirty.in_steps(MIRROR_BUFFER)).within(dirty)
+    if cluster is not None and cluster > granule:
+        # So it does with zeroes that do not begin and end with clusters.
+        zeroes = zeroes.only((zeroes.starts % cluster == 0) & (zeroes.ends % cluster == 0))
+    return dirty.minus(zeroes), union([zeroes])
+
+
+def _rebase(maps: Sequence[ExtentMap], count: int, target: Target) -> Costs:
+    moved = work(maps, count, Strategy.REBASE)
+    # Beyond the end of what lies below, whole clusters are only marked as zero.
+    beyond = moved.zeroes.minus(Ranges.whole(maps[1].size))
+    marked = beyond.inner_units(target.unit)
+    pieces = union([moved.data, moved.zeroes]).minus(marked)
+    new = target.new(pieces)
+    filled = target.filling(pieces, _blank(maps), skips=len(maps) > count)
+    tables = target.metadata(new.total, union([new, marked]))
+    # In the end the header is written once more; that of a new overlay has been once already.
+    header = (target.cluster or 0) * (2 if target.is_new else 1)
+    again = pieces.both(_readable(maps, count)).total
+    return Costs(
+        pieces.total + again + max(filled, 0),
+        moved.data.total,
+        pieces.total + filled + tables.written + header,
+        new.total + tables.on_disk,
+    )
 
 
 def _below(maps: Sequence[ExtentMap], count: int) -> Ranges:
@@ -114,3 +176,12 @@ def _readable(maps: Sequence[ExtentMap], count: int) -> Ranges:
         return Ranges.none()
     view = resolve(maps[count:])
     return union([shown(view, Kind.DATA), shown(view, Kind.ZERO)])
+
+
+def _blank(maps: Sequence[ExtentMap]) -> Ranges:
+    """The stretches that QEMU knows to read zero without looking: each of one layer, none of a raw one."""
+    view = resolve(maps)
+    known = view.kinds != Kind.DATA
+    if maps[-1].l2_bytes == 0 and int(maps[-1].lengths.sum()) == maps[-1].size:
+        known &= view.owners != len(maps) - 1
+    return Ranges(view.starts, view.starts + view.lengths).only(known)

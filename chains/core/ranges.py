@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chains.core.extents import ExtentMap, Int64s, Kind
 from chains.core.readmap import ReadMap
@@ -45,6 +46,34 @@ class Ranges(NamedTuple):
     def in_units(self, unit: int) -> "Ranges":
         """The same, widened to whole units of that many bytes: the clusters that a write touches."""
         return _covered([Ranges(self.starts // unit * unit, -(-self.ends // unit) * unit)], 1)
+
+    def only(self, chosen: NDArray[np.bool_] | slice) -> "Ranges":
+        """Some of the stretches."""
+        return Ranges(self.starts[chosen], self.ends[chosen])
+
+    def cut(self, edges: Int64s) -> "Ranges":
+        """The same stretches, cut where there are edges inside; those that touch stay apart."""
+        marks = np.unique(np.concatenate((self.starts, self.ends, edges)))
+        return Ranges(marks[:-1], marks[1:]).within(self)
+
+    def within(self, other: "Ranges") -> "Ranges":
+        """Those stretches that begin inside of another set."""
+        at = np.searchsorted(other.starts, self.starts, side="right") - 1
+        if not len(other.starts):
+            return Ranges.none()
+        return self.only((at >= 0) & (self.starts < other.ends[at]))
+
+    def in_steps(self, length: int) -> Int64s:
+        """All edges, and those of steps of that many bytes from the start of each stretch."""
+        steps = (self.ends - self.starts - 1) // length + 1
+        number = np.arange(int(steps.sum())) - np.repeat(np.cumsum(steps) - steps, steps)
+        return np.append(np.repeat(self.starts, steps) + number * length, self.ends)
+
+    def inner_units(self, unit: int) -> "Ranges":
+        """The whole units of that many bytes that lie within single stretches."""
+        starts, ends = -(-self.starts // unit) * unit, self.ends // unit * unit
+        solid = starts < ends
+        return Ranges(starts[solid], ends[solid])
 
 
 def union(parts: Sequence[Ranges]) -> Ranges:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from chains.core.clusters import reserve
 from chains.core.costs import Strategy
 from chains.core.names import display, portable
 from chains.core.situation import DATA_FILE, ENCRYPTION, PlanVolume, Refusal, Situation
@@ -44,13 +45,17 @@ def refusals(situation: Situation, plan: Plan, layers: Sequence[PlanVolume]) -> 
 
 def _space(plan: Plan) -> list[Refusal]:
     needed, free = plan.space_needed, plan.space_free
-    if needed is None or free is None or needed <= free:
+    if needed is None or free is None:
+        return []
+    # The map does not tell all (see reserve()), and a disk that is full to the last byte helps nobody.
+    spare = reserve(needed, plan.cluster_size)
+    if needed + spare <= free:
         return []
     return [
         Refusal(
             "no-space",
-            f"It needs {binary(needed)} and {binary(free)} are free: free another"
-            f" {binary(needed - free)} first.",
+            f"It needs {binary(needed)} and {binary(spare)} in reserve, and {binary(free)} are free:"
+            f" free another {binary(needed + spare - free)} first.",
         )
     ]
 
