@@ -8,10 +8,14 @@ clusters of different files: a byte that was lost, or written to the wrong place
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle
+
+import numpy as np
 
 from chains.core.chain import read_chain
-from chains.core.content import Content
+from chains.core.content import Content, batches, room
 from chains.core.costs import Strategy, work
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
@@ -24,6 +28,9 @@ from chains.core.units import binary
 # Called with the bytes compared so far, and those to compare; may raise to stop.
 Tick = Callable[[int, int], None]
 
+Batch = list[tuple[int, int]]
+Read = tuple[Batch, list[Future[memoryview]]]
+
 
 class DifferenceError(StrataError):
     """The joined volume does not read like the old layers; the text says where."""
@@ -32,19 +39,45 @@ class DifferenceError(StrataError):
 def compare(root: str, plan: Plan, before: ExtentMap, tick: Tick) -> None:
     """Compare what a commit or a rebase has moved; raises DifferenceError, StrataError, OSError.
 
-    `before` is what top held before the merge.
+    `before` is what top held before the merge. Both sides are read at once, a batch ahead.
     """
     old, new, ranges = _sides(root, plan, before)
     done = 0
-    with old, new:
-        for (start, was), (_, reads) in zip(old.pieces(ranges), new.pieces(ranges), strict=True):
-            if was != reads:
-                at = start + next(
-                    n for n, (a, b) in enumerate(zip(was, reads, strict=True)) if a != b
-                )
-                raise DifferenceError(f"the bytes at {binary(at)} ({at}) differ")
-            done += len(was)
+    with old, new, ThreadPoolExecutor(2, "witness") as readers:
+        places = cycle([(room(), room()), (room(), room())])
+        reads = (
+            (batch, [readers.submit(side.fill_with, place, batch) for side, place in both])
+            for batch, both in (
+                (batch, zip((old, new), next(places), strict=True)) for batch in batches(ranges)
+            )
+        )
+        for batch, (was, now) in _ahead(reads):
+            _hold(batch, was.result(), now.result())
+            done += len(was.result())
             tick(done, ranges.total)
+
+
+def _ahead(reads: Iterator[Read]) -> Iterator[Read]:
+    """Yield each once the next has begun."""
+    waiting = next(reads, None)
+    while waiting is not None:
+        following = next(reads, None)
+        yield waiting
+        waiting = following
+
+
+def _hold(batch: Batch, was: memoryview, now: memoryview) -> None:
+    """Hold one side's batch against the other's; raises DifferenceError."""
+    words = len(was) // 8 * 8
+    if was[words:] == now[words:] and np.array_equal(
+        np.frombuffer(was[:words], np.uint64), np.frombuffer(now[:words], np.uint64)
+    ):
+        return
+    at = int(np.argmax(np.frombuffer(was, np.uint8) != np.frombuffer(now, np.uint8)))
+    for start, length in batch:
+        if at < length:
+            raise DifferenceError(f"the bytes at {binary(start + at)} ({start + at}) differ")
+        at -= length
 
 
 def _sides(root: str, plan: Plan, before: ExtentMap) -> tuple[Content, Content, Ranges]:
@@ -56,13 +89,13 @@ def _sides(root: str, plan: Plan, before: ExtentMap) -> tuple[Content, Content, 
         maps = read_chain_maps(chain)
         moved = work(maps, count, strategy)
         old = Content(root, chain.layers[: count - 1], maps[: count - 1])
-        new = Content(root, chain.layers[count - 1 :], maps[count - 1 :])
+        new = Content(root, chain.layers[count - 1 :], maps[count - 1 :], plan.base)
     else:
         lower, chain = _sound(root, plan.layers[1]), _sound(root, plan.top)
         _forget(root, plan.top)
         maps = read_chain_maps(lower)
         moved = work([before, *maps], count, strategy)
-        old, new = Content(root, lower.layers, maps), Content.of_chain(chain)
+        old, new = Content(root, lower.layers, maps), Content.of_chain(chain, plan.top)
     return old, new, union([moved.data, moved.zeroes])
 
 

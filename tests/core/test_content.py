@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from chains.core.chain import read_chain
-from chains.core.content import Content, UnsupportedContentError
+from chains.core.content import Content, UnsupportedContentError, batches, room
 from chains.core.errors import ReadError
 from chains.core.ranges import Ranges
 from tests.core.images import MIB, patch, qcow2, raw
@@ -21,7 +21,10 @@ def content(path: Path) -> bytes:
     assert chain.is_safe, chain.findings
     with Content.of_chain(chain) as found:
         size = chain.layers[0].virtual_size
-        return b"".join(piece for _, piece in found.pieces(Ranges.whole(size)))
+        place = room()
+        return b"".join(
+            bytes(found.fill_with(place, batch)) for batch in batches(Ranges.whole(size))
+        )
 
 
 def by_qemu(path: Path, image_format: str = "qcow2") -> bytes:
