@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -101,6 +101,7 @@ def shapes() -> Iterator[Shape]:
     yield from _places()
     yield from _fragments()
     yield from _clusters()
+    yield from _wide()
 
 
 def _sizes() -> Iterator[Shape]:
@@ -112,8 +113,11 @@ def _sizes() -> Iterator[Shape]:
     ):  # fmt: skip
         apart = sheets(run(0, base), run(base, middle), run(base + middle, top))
         yield Shape(f"{name}, apart", apart, 0, 1)
-        start = max(0, base - middle)
-        over = sheets(run(0, base), run(start, middle), run(0, top))
+    for name, base, middle, top in (
+        ("large base, small snapshot", 700, 60, 30), ("article", 640, 160, 80),
+        ("large snapshot, large overlay", 200, 400, 400),
+    ):  # fmt: skip
+        over = sheets(run(0, base), run(max(0, base - middle), middle), run(0, top))
         yield Shape(f"{name}, overlapping", over, 0, 1)
     yield Shape(
         "raw base, large", sheets(run(0, 600), run(600, 100), run(0, 20), clusters=[None, NORMAL, NORMAL]),
@@ -138,7 +142,6 @@ def _places() -> Iterator[Shape]:
     yield Shape("layer below, large base", (upper[0], upper[2], upper[1], upper[3]), 1, 2)
     deep = [run(0, 300), *(run(100 * number, 80) for number in range(5)), run(0, 10)]
     yield Shape("six layers in a row", sheets(*deep), 0, 5)
-    yield Shape("six layers in a row, active", sheets(*deep[:6]), 0, 5)
     same = [run(0, 200), *(run(0, 100) for _ in range(5)), run(0, 10)]
     yield Shape("six layers that hide one another", sheets(*same), 0, 5)
     yield Shape("four upper ones of six", sheets(*deep[:6]), 2, 5)
@@ -156,7 +159,6 @@ def _fragments() -> Iterator[Shape]:
     yield Shape("many extents over a layer below", below, 1, 2)
     wiped = (*run(0, 100), *blanks(200, 320))
     yield Shape("zeroes over data", sheets(run(0, 600), wiped, run(0, 10)), 0, 1)
-    yield Shape("zeroes over nothing", sheets(run(1000, 300), wiped, run(0, 10)), 0, 1)
     yield Shape(
         "zeroes over a layer below", sheets(run(0, 600), run(0, 60), wiped, run(0, 10)), 1, 2
     )
@@ -166,7 +168,7 @@ def _clusters() -> Iterator[Shape]:
     """Clusters of other sizes, and of different ones."""
     for name, clusters in (
         ("4 KiB", (4 * KIB, 4 * KIB, 4 * KIB)), ("1 MiB", (MIB, MIB, MIB)),
-        ("64 KiB on 1 MiB", (MIB, NORMAL, NORMAL)), ("1 MiB on 64 KiB", (NORMAL, MIB, MIB)),
+        ("64 KiB on 1 MiB", (MIB, NORMAL, NORMAL)),
     ):  # fmt: skip
         layers = sheets(run(0, 400), run(300, 200), run(0, 20), clusters=clusters)
         yield Shape(f"clusters of {name}", layers, 0, 1)
@@ -175,6 +177,18 @@ def _clusters() -> Iterator[Shape]:
     yield Shape("small extents on clusters of 1 MiB", mixed, 0, 1)
     swapped = sheets(bits, run(200, 200), run(0, 10), clusters=(NORMAL, MIB, MIB))
     yield Shape("small extents under clusters of 1 MiB", swapped, 0, 1)
+
+
+def _wide() -> Iterator[Shape]:
+    """Large disks with little on them: what looks through all of the disk shows."""
+    for name, kind, gib in (("qcow2", NORMAL, 16), ("raw", None, 4)):
+        first, *others = sheets(
+            run(0, 100), run(50, 250), run(20, 20), clusters=(kind, NORMAL, NORMAL)
+        )
+        wide = (replace(first, size=gib * 1024 * MIB), *others)
+        yield Shape(f"{gib} GiB disk, {name} base, large snapshot", wide, 0, 1)
+    first, *others = sheets(run(0, 300), run(300, 50), run(320, 250), run(0, 9))
+    yield Shape("16 GiB disk, layer below", (replace(first, size=16 * 1024 * MIB), *others), 1, 2)
 
 
 def carry_out(folder: Path, plan: Plan, maps: Sequence[ExtentMap]) -> float:
@@ -188,7 +202,7 @@ def carry_out(folder: Path, plan: Plan, maps: Sequence[ExtentMap]) -> float:
     if plan.strategy == Strategy.CONVERT:
         subprocess.run(verification, cwd=folder, check=True, capture_output=True)
     else:
-        witness.compare(str(folder), plan, maps[0], lambda done: None)
+        witness.compare(str(folder), plan, maps[0], lambda done, total: None)
     return time.perf_counter() - start
 
 
@@ -232,7 +246,7 @@ def report(place: Path, rounds: int, only: str) -> list[Result]:
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", default="", help="shapes whose name holds these words")
     parser.add_argument("--dir", help="where the chains are built (default: a temporary directory)")
     options = parser.parse_args()

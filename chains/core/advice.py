@@ -15,6 +15,6 @@ def advice(found: Sequence[Plan]) -> str:
     if not open_:
         return f"Take {best.strategy}: it is the only way that is not refused."
     others = ", ".join(f"{plan.strategy} {binary(plan.burden)}" for plan in open_)
-    cost = f"it reads and writes {binary(best.burden)} in all, its verification included; {others}"
+    cost = f"it has the least to do, {binary(best.burden)} read, written, compared and sought for; {others}"
     shared = ", sharing the blocks of the old layers" if best.by_reference else ""
     return f"Take {best.strategy}{shared}: {cost}."

@@ -123,7 +123,7 @@ class Target:
 def reserve(needed: int, cluster: int | None) -> int:
     """Bytes to have free beyond what is predicted to be needed.
 
-    A mebibyte, some clusters and half a hundredth: metadata that lies in holes of the file yet, tables
+    A mebibyte, four clusters and 0.5 %: metadata that lies in holes of the file yet, tables
     that take twice the room (extended L2 entries of which the map shows no trace), a few clusters that
     QEMU copies because it asks for the kinds of zeroes one by one.
     """

@@ -18,6 +18,10 @@ from chains.core.extents import ExtentMap, Kind
 from chains.core.ranges import Ranges, held, shown, union
 from chains.core.readmap import resolve
 
+# What takes time besides bytes, as the bytes that could be read or written meanwhile (measured, see
+# benchmarks/recommendations.py): each stretch that is copied, more so where a tool waits for one before
+# it asks for the next; what a rebase onto nothing looks through, bytes of the disk for one.
+STRETCH, WAITED_STRETCH, LOOKED_AT = 256 * 1024, 768 * 1024, 4
 # What a mirror job copies at once, at the least: clusters of the target, within these bounds.
 MIN_GRANULE, MAX_GRANULE = 4096, 65536
 MIRROR_BUFFER, MIRROR_REQUEST = 10 * 1024**2, 1024**2
@@ -33,12 +37,16 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True)
 class Costs:
-    """Bytes: read from the old layers, data copied, written, and needed beside them at the peak."""
+    """Bytes: read from the old layers, data copied, written, and needed beside them at the peak.
+
+    `overhead` is what takes time besides: the bytes that could be read or written meanwhile.
+    """
 
     read: int
     copied: int
     written: int
     extra: int
+    overhead: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,14 @@ def _convert(maps: Sequence[ExtentMap], target: Target, *, shares_blocks: bool) 
         # A cluster that is shared in part alone is filled up with stored zeroes.
         filled = target.filling(data, Ranges.none(), skips=False)
         return Costs(filled, data.total, filled + tables.written, filled + tables.on_disk)
-    return Costs(data.total, data.total, data.total + tables.written, new.total + tables.on_disk)
+    return Costs(
+        data.total,
+        data.total,
+        data.total + tables.written,
+        new.total + tables.on_disk,
+        # What is new lies in the cache when it is compared: half the time of what must be read.
+        len(data.starts) * STRETCH - data.total // 2,
+    )
 
 
 def _commit(maps: Sequence[ExtentMap], count: int, cluster: int | None) -> Costs:
@@ -126,6 +141,7 @@ def _commit(maps: Sequence[ExtentMap], count: int, cluster: int | None) -> Costs
         work(maps, count, Strategy.COMMIT).data.total,
         pieces.total + filled + tables.written,
         peak(new, zeroes.both(old)) + unpacked + tables.on_disk,
+        len(pieces.starts) * STRETCH,
     )
 
 
@@ -157,11 +173,19 @@ def _rebase(maps: Sequence[ExtentMap], count: int, target: Target) -> Costs:
     # In the end the header is written once more; that of a new overlay has been once already.
     header = (target.cluster or 0) * (2 if target.is_new else 1)
     again = pieces.both(_readable(maps, count)).total
+    overhead = len(pieces.starts) * WAITED_STRETCH
+    if len(maps) <= count:
+        # Onto nothing, all that top does not hold is compared with zeroes, and holes of a raw root
+        # are read like data.
+        asked = Ranges.whole(maps[0].size).minus(held(maps[0], Kind.DATA, Kind.ZERO))
+        overhead += asked.total // LOOKED_AT
+        again = asked.both(_holes(maps[1:])).total
     return Costs(
         pieces.total + again + max(filled, 0),
         moved.data.total,
         pieces.total + filled + tables.written + header,
         new.total + tables.on_disk,
+        overhead,
     )
 
 
@@ -182,6 +206,19 @@ def _blank(maps: Sequence[ExtentMap]) -> Ranges:
     """The stretches that QEMU knows to read zero without looking: each of one layer, none of a raw one."""
     view = resolve(maps)
     known = view.kinds != Kind.DATA
-    if maps[-1].l2_bytes == 0 and int(maps[-1].lengths.sum()) == maps[-1].size:
+    if _is_raw(maps[-1]):
         known &= view.owners != len(maps) - 1
     return Ranges(view.starts, view.starts + view.lengths).only(known)
+
+
+def _holes(maps: Sequence[ExtentMap]) -> Ranges:
+    """What a read of these layers finds in holes of a raw root."""
+    view = resolve(maps)
+    mine = (view.owners == len(maps) - 1) & (view.kinds == Kind.ZERO)
+    found = Ranges(view.starts, view.starts + view.lengths).only(mine)
+    return found if _is_raw(maps[-1]) else Ranges.none()
+
+
+def _is_raw(layer: ExtentMap) -> bool:
+    """Only a raw layer answers every byte without a table."""
+    return layer.l2_bytes == 0 and int(layer.lengths.sum()) == layer.size

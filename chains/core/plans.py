@@ -50,6 +50,7 @@ class Plan:
     by_reference: bool = False  # the file system shares the blocks with the new volume
     keep_seconds: int = 0  # how long an undo is possible
     copied_aside: str | None = None  # what is written in place, and kept as a shared copy of itself
+    overhead: int = 0
 
     @property
     def top(self) -> str:
@@ -69,10 +70,11 @@ class Plan:
 
     @property
     def burden(self) -> int:
-        """Bytes read and written, its verification included: what strategies are compared by."""
+        """Bytes read, written and compared, and those that could be in the time lost besides (Costs)."""
         if self.bytes_read is None or self.bytes_written is None:
             return 0
-        return self.bytes_read + self.bytes_written + 2 * (self.bytes_to_copy or 0)
+        compared = 2 * (self.bytes_to_copy or 0)
+        return self.bytes_read + self.bytes_written + compared + self.overhead
 
     def new_path(self, number: int | str) -> str:
         """Where the joined volume ends up: the active layer's own path, else base's for a commit, top's
@@ -258,5 +260,5 @@ def _with_costs(situation: Situation, plan: Plan, maps: Sequence[ExtentMap]) -> 
     won = sum(situation.volumes[path].on_disk for path in gone) - found.extra
     return replace(
         plan, bytes_to_copy=found.copied, bytes_read=found.read, bytes_written=found.written,
-        space_needed=needed, space_won=won,
+        space_needed=needed, space_won=won, overhead=found.overhead,
     )  # fmt: skip

@@ -16,10 +16,10 @@ from tests.core.images import MIB, patch, qcow2, raw
 from tests.core.test_random_chains import build, chains, examples
 
 
-def content(path: Path) -> bytes:
+def content(path: Path, uncached: str = "") -> bytes:
     chain = read_chain(str(path.parent), path.name)
     assert chain.is_safe, chain.findings
-    with Content.of_chain(chain) as found:
+    with Content.of_chain(chain, uncached) as found:
         size = chain.layers[0].virtual_size
         place = room()
         return b"".join(
@@ -53,6 +53,14 @@ def test_compressed_clusters_and_what_lies_between(tmp_path: Path) -> None:
     top = qcow2(tmp_path / "top.qcow2", 5 * MIB, "write -c -P 7 64k 64k", "write -c -P 9 128k 64k",
                 "write -P 3 100k 8k", "write -z 1M 64k", backing="base.raw")  # fmt: skip
     assert content(top) == by_qemu(top)
+
+
+def test_reading_past_the_cache_reads_the_same(tmp_path: Path) -> None:
+    raw(tmp_path / "base.raw", 9 * MIB - 512, "write -P 1 0 6M", "write -P 2 7M 2047k")
+    top = qcow2(tmp_path / "top.qcow2", None, "write -P 7 1M 3M", "write -P 8 2049k 1k",
+                "write -P 9 8M 100k", backing="base.raw")  # fmt: skip
+    for uncached in ("base.raw", "top.qcow2"):
+        assert content(top, uncached) == by_qemu(top)
 
 
 def test_a_range_that_begins_and_ends_anywhere(tmp_path: Path) -> None:

@@ -185,3 +185,13 @@ def test_siblings_are_always_counted(data: st.DataObject, depth: int) -> None:
     assert ("shared" in codes(plan)) == (low <= on < high)
     assert ("sibling" in plan.overlays) == (on == high)
     assert not set(plan.removed) & set(plan.overlays)
+
+
+def test_room_is_asked_for_with_a_reserve() -> None:
+    maps = [extents((4, 8)), extents((0, 8))]
+    needed = plan_merge(line("a", "b", "c"), "a", "b", maps).space_needed
+    assert needed is not None
+    for spare, refused in ((0, {"no-space"}), (2 * MIB, set())):
+        assert (
+            codes(plan_merge(line("a", "b", "c", free=needed + spare), "a", "b", maps)) == refused
+        )
