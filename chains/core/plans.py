@@ -50,7 +50,7 @@ class Plan:
     by_reference: bool = False  # the file system shares the blocks with the new volume
     keep_seconds: int = 0  # how long an undo is possible
     copied_aside: str | None = None  # what is written in place, and kept as a shared copy of itself
-    overhead: int = 0
+    overhead: int = 0  # of a plan: the bytes that could be moved in the time lost besides
 
     @property
     def top(self) -> str:
