@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 # Features of a volume that keep every tool off each chain that holds it: nobody but the layer itself
 # says where its data lives, or Strata has no key to it.
@@ -39,7 +40,17 @@ class Situation:
 
     def overlays(self, path: str) -> list[str]:
         """The volumes whose backing file this is, in a stable order."""
-        return sorted(v.path for v in self.volumes.values() if v.backing_path == path)
+        return list(self._overlays.get(path, ()))
+
+    @cached_property
+    def _overlays(self) -> dict[str, list[str]]:
+        """A family of a template has thousands of volumes, and every rule asks who lies over whom."""
+        found: dict[str, list[str]] = {}
+        for path in sorted(self.volumes):
+            below = self.volumes[path].backing_path
+            if below is not None:
+                found.setdefault(below, []).append(path)
+        return found
 
 
 @dataclass(frozen=True)

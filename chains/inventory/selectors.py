@@ -86,6 +86,12 @@ def family_of(volume: Volume) -> list[Volume]:
     return above(chain_of(volume)[-1])
 
 
+def overlay_counts(volumes: Sequence[Volume]) -> dict[int, int]:
+    """How many overlays each of these volumes has, by its id."""
+    rows = Volume.objects.filter(pk__in=[v.pk for v in volumes]).annotate(n=Count("overlays"))
+    return dict(rows.values_list("pk", "n"))
+
+
 def findings_of(volumes: Sequence[Volume]) -> QuerySet[Finding]:
     """What is wrong with these volumes, worst first."""
     return Finding.objects.filter(volume__in=volumes).order_by("severity", "id")

@@ -4,6 +4,8 @@ Copying and proving have speeds of their own, by strategy: bytes read and writte
 of the last merges of a domain are taken; where it has none of this strategy, those of all strategies.
 """
 
+from collections.abc import Callable
+from functools import cache, partial
 from statistics import median
 
 from chains.core.plans import Plan
@@ -12,28 +14,41 @@ from chains.merges import outcome
 from chains.merges.options import Options
 from chains.models import Merge, StorageDomain
 
+# Bytes a second of copying and of comparing by a strategy (None: by any); None where nothing is known.
+Speeds = Callable[[str | None], tuple[float, float] | None]
+
 LAST = 12
 # What is smaller says more of the time that a process takes to start than of the storage.
 LEAST_BYTES = 8 * 1024**2
 LEAST_SECONDS = 0.05
 
 
-def seconds(plan: Plan, options: Options, domain: StorageDomain) -> float | None:
+def remembered(domain: StorageDomain) -> Speeds:
+    """What the domain's merges did, looked up once a strategy: for the plans of many disks."""
+    return cache(partial(_speeds, domain))
+
+
+def seconds(
+    plan: Plan, options: Options, domain: StorageDomain, speeds: Speeds | None = None
+) -> float | None:
     """Seconds that the plan takes, rate limit included; None while nothing is known of the domain."""
-    parts = phases(plan, options, domain)
+    parts = phases(plan, options, domain, speeds)
     return None if parts is None else sum(parts.values())
 
 
-def phases(plan: Plan, options: Options, domain: StorageDomain) -> dict[str, float] | None:
+def phases(
+    plan: Plan, options: Options, domain: StorageDomain, speeds: Speeds | None = None
+) -> dict[str, float] | None:
     """The same by step: copy and verify."""
-    speeds = _speeds(domain, plan.strategy) or _speeds(domain, None)
-    if speeds is None or plan.bytes_to_copy is None:
+    of = speeds or partial(_speeds, domain)
+    known = of(plan.strategy) or of(None)
+    if known is None or plan.bytes_to_copy is None:
         return None
     rate = options.rate or domain.rate
     compared = 0 if options.verification is Verification.NONE else outcome.compared(plan)
     found = {
-        StepName.COPY.value: outcome.copied(plan) / speeds[0],
-        StepName.VERIFY.value: compared / speeds[1],
+        StepName.COPY.value: outcome.copied(plan) / known[0],
+        StepName.VERIFY.value: compared / known[1],
     }
     if rate:
         slow = {

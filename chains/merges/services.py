@@ -43,7 +43,11 @@ class RefusedError(StrataError):
 
 def family_key(volume: Volume) -> str:
     """One key for all volumes that share a root with this one."""
-    root = selectors.chain_of(volume)[-1]
+    return root_key(selectors.chain_of(volume)[-1])
+
+
+def root_key(root: Volume) -> str:
+    """The same, of the root itself."""
     digest = hashlib.sha256(os.fsencode(root.path)).hexdigest()[:32]
     return f"{root.domain_id}:{digest}"
 
@@ -77,7 +81,7 @@ def request_merge(
             # Whoever asks for a merge of this domain stands in line here.
             domain = StorageDomain.objects.select_for_update().get(pk=top.domain_id)
             if (other := holding(top)) is not None:
-                raise RefusedError([_holder(other)])
+                raise RefusedError([holder_words(other)])
             merge = Merge.objects.create(
                 domain=domain, disk=disk, disk_name=disk.name if disk else top.path_text,
                 family=family, base_text=base.path_text, top_text=top.path_text, strategy=plan.strategy,
@@ -92,7 +96,7 @@ def request_merge(
             if queue:
                 dispatch_domain(domain)
     except IntegrityError:
-        raise RefusedError([_holder(None)]) from None
+        raise RefusedError([holder_words(None)]) from None
     return merge
 
 
@@ -104,7 +108,8 @@ def _begin(merge: Merge, names: Iterable[StepName]) -> None:
     news.publish("merge", merge.pk, 0)
 
 
-def _holder(other: Merge | None) -> str:
+def holder_words(other: Merge | None) -> str:
+    """Why a merge of a chain that another one holds is refused."""
     if other is None:
         return "Another merge held this chain a moment ago: plan again."
     who = other.requested_by.get_username() if other.requested_by else "the command line"
@@ -167,7 +172,7 @@ def request_undo(merge: Merge, user: User | None, origin: str, *, queue: bool = 
             if why := selectors_of_merges.undo_refusal(row):
                 raise RefusedError([why])
             if (other := holding(joined)) is not None:
-                raise RefusedError([_holder(other)])
+                raise RefusedError([holder_words(other)])
             undo = Merge.objects.create(
                 domain=domain, disk=merge.disk, disk_name=merge.disk_name,
                 family=family_key(joined), other_family=merge.family, base_text=merge.base_text,
@@ -180,7 +185,7 @@ def request_undo(merge: Merge, user: User | None, origin: str, *, queue: bool = 
             if queue:
                 dispatch_domain(domain)
     except IntegrityError:
-        raise RefusedError([_holder(None)]) from None
+        raise RefusedError([holder_words(None)]) from None
     return undo
 
 

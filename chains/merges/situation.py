@@ -1,15 +1,16 @@
 """A domain as the planner sees it: from the inventory for a page, from storage itself for a worker."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from chains.core.extents import ExtentMap
 from chains.core.forest import Forest
 from chains.core.plans import Plan, layers_between, plans
 from chains.core.situation import PlanVolume, Refusal, Situation
 from chains.inventory import blockmaps, selectors
 from chains.inventory.scan import features
-from chains.models import Volume
+from chains.models import Finding, StorageDomain, Volume
 from chains.storage import directory
 from chains.storage.locks import in_use
 
@@ -19,21 +20,31 @@ AUTO = "auto"
 def from_inventory(volume: Volume) -> Situation:
     """The family of a volume as the last scan saw it."""
     family = selectors.family_of(volume)
-    domain = volume.domain
-    critical = {
-        finding.path: finding.detail
-        for finding in selectors.findings_of(family).filter(severity="critical")
-    }
-    owners = domain.volumes.filter(header__data_file__isnull=False)
+    critical = selectors.findings_of(family).filter(severity="critical")
+    return of_family(volume.domain, family, critical, data_files_of(volume.domain))
+
+
+def of_family(
+    domain: StorageDomain,
+    family: Iterable[Volume],
+    critical: Iterable[Finding],
+    data_files: Mapping[str, str],
+) -> Situation:
+    """A family with what is wrong with it, as it was read from the database."""
     return Situation(
-        {row.path: _of_row(row) for row in family}, critical, domain.free, domain.read_only,
-        _data_files(
-            domain.path,
-            ((row.path, row.header["data_file"]) for row in owners if row.header),
-            os.path.normpath,  # a page does not touch storage; the preflight follows links
-        ),
-        domain.shares_blocks, domain.keep_seconds,
+        {row.path: _of_row(row) for row in family}, {found.path: found.detail for found in critical},
+        domain.free, domain.read_only, data_files, domain.shares_blocks, domain.keep_seconds,
     )  # fmt: skip
+
+
+def data_files_of(domain: StorageDomain) -> dict[str, str]:
+    """Which volumes of the domain hold the data of which layers."""
+    owners = domain.volumes.filter(header__data_file__isnull=False)
+    return _data_files(
+        domain.path,
+        ((row.path, row.header["data_file"]) for row in owners if row.header),
+        os.path.normpath,  # a page does not touch storage; the preflight follows links
+    )
 
 
 def plans_from_inventory(base: Volume, top: Volume) -> list[Plan]:
@@ -41,8 +52,15 @@ def plans_from_inventory(base: Volume, top: Volume) -> list[Plan]:
     situation = from_inventory(top)
     layers_between(situation, base.path, top.path)
     maps = blockmaps.stored_maps(selectors.chain_of(top))
-    found = plans(situation, base.path, top.path, maps)
     why = blockmaps.stored_error(selectors.leaves_above(top)) if maps is None else ""
+    return plans_of(situation, base, top, maps, why)
+
+
+def plans_of(
+    situation: Situation, base: Volume, top: Volume, maps: Sequence[ExtentMap] | None, why: str
+) -> list[Plan]:
+    """The same from what has been read; `why` there are no maps, when a worker has tried in vain."""
+    found = plans(situation, base.path, top.path, maps)
     return [_with_reason(plan, why) for plan in found] if why else found
 
 

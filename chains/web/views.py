@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -98,7 +97,7 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Disk.objects.select_related("active", "domain"), pk=pk)
     volumes = selectors.chain_of(found.active)
     findings = list(selectors.findings_of(volumes))
-    overlays = _overlay_counts(volumes)
+    overlays = selectors.overlay_counts(volumes)
     shown_reads = reads(found, volumes, request.GET)
     if shown_reads.state in {"computing", "changed"}:
         services.request_blocks(found, person(request))
@@ -113,11 +112,6 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
         "can_plan": len(volumes) > 1,
     }  # fmt: skip
     return render(request, "web/disk.html", context)
-
-
-def _overlay_counts(volumes: list[Volume]) -> dict[int, int]:
-    rows = Volume.objects.filter(pk__in=[v.pk for v in volumes]).annotate(n=Count("overlays"))
-    return dict(rows.values_list("pk", "n"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
