@@ -8,16 +8,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from chains.api import serializers as shapes
+from chains.api.asking import base_and_top, manner
 from chains.api.parsers import BoundedJSONParser
 from chains.api.views import origin, person, refused
 from chains.core.plans import PlanError
-from chains.core.states import Verification
 from chains.inventory import selectors
 from chains.inventory.services import BadRequestError
 from chains.merges import describe, policies, services
-from chains.merges.options import Options
+from chains.merges.scoped import NothingToJoinError
 from chains.merges.situation import AUTO, plans_from_inventory
-from chains.models import Merge, StorageDomain, Volume
+from chains.models import Merge, StorageDomain
 from chains.permissions import Action
 
 
@@ -36,15 +36,14 @@ class MergePlan(APIView):
         asked = shapes.MergeRequestSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         facts = asked.validated_data
-        base = get_object_or_404(Volume, pk=facts["base"])
-        top = get_object_or_404(Volume, pk=facts["top"])
         try:
+            base, top = base_and_top(facts)
             found = plans_from_inventory(base, top)
-        except PlanError as error:
+        except (PlanError, NothingToJoinError) as error:
             return refused([str(error)])
         if found[0].bytes_to_copy is None:
             services.request_maps(top, person(request))
-        wanted, how = facts["strategy"], Options(Verification(facts["verification"]), facts["rate"])
+        wanted, how = facts["strategy"], manner(facts)
         chosen = next((p for p in found if wanted in {AUTO, p.strategy}), found[0])
         chain = selectors.chain_of(top)
         return Response(describe.answer(found, chain, chosen, how))

@@ -4,7 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from chains.core.errors import StrataError
 from chains.core.names import portable
+from chains.core.scopes import MAX_DEPTH, Scope, ScopeKind
 from chains.core.states import Verification
 from chains.models import Disk, Finding, Merge, Notice, Scan, StorageDomain, Volume
 
@@ -113,17 +115,52 @@ class MergeSerializer(serializers.ModelSerializer[Merge]):
         ]  # fmt: skip
 
 
-class MergeRequestSerializer(serializers.Serializer[Any]):
-    """What to merge: the ids of the lowest and the highest volume to join."""
+class ScopeSerializer(serializers.Serializer[Any]):
+    """Which layers, as a wish; `wish` of the valid data is the core.scopes.Scope."""
 
-    base = serializers.IntegerField(min_value=1)
-    top = serializers.IntegerField(min_value=1)
-    strategy = serializers.ChoiceField(["auto", "commit", "rebase", "convert"], default="auto")
+    scope = serializers.ChoiceField(list(ScopeKind), required=False)
+    age = serializers.CharField(
+        required=False, max_length=40, help_text="72h, 7d or 90m: of the scope older"
+    )
+    depth = serializers.IntegerField(
+        required=False, min_value=1, max_value=MAX_DEPTH, help_text="layers: of the scope depth"
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises ValidationError with the words of the scope's own rule."""
+        if "scope" in attrs:
+            words = attrs["scope"], attrs.get("age", ""), str(attrs.get("depth", ""))
+            try:
+                attrs["wish"] = Scope.from_words(*words)
+            except StrataError as error:
+                raise serializers.ValidationError({"scope": [str(error)]}) from None
+        return attrs
+
+
+class MannerSerializer(serializers.Serializer[Any]):
+    """How a merge is carried out."""
+
     verification = serializers.ChoiceField(list(Verification), default=Verification.MOVED)
     rate = serializers.IntegerField(
         min_value=65536, max_value=2**50, allow_null=True, default=None,
         help_text="most bytes a second; null: what the domain allows",
     )  # fmt: skip
+
+
+class MergeRequestSerializer(ScopeSerializer, MannerSerializer):
+    """What to merge: the ids of the lowest and the highest volume to join, or a disk and a scope."""
+
+    base = serializers.IntegerField(min_value=1, required=False)
+    top = serializers.IntegerField(min_value=1, required=False)
+    disk = serializers.IntegerField(min_value=1, required=False)
+    strategy = serializers.ChoiceField(["auto", "commit", "rebase", "convert"], default="auto")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """One way or the other."""
+        given = {"base", "top", "disk", "scope"} & set(attrs)
+        if given not in ({"base", "top"}, {"disk", "scope"}):
+            raise serializers.ValidationError("Give base and top, or disk and scope.")
+        return super().validate(attrs)
 
 
 class PolicySerializer(serializers.Serializer[Any]):

@@ -3,7 +3,7 @@
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
 
-from chains.api import merging, views
+from chains.api import batches, merging, views
 
 _ROUTES = {
     "schema/": (views.Schema, "api-schema"),
@@ -27,6 +27,10 @@ _ROUTES = {
     "merges/<int:pk>/resume/": (views.MergeResume, "api-merge-resume"),
     "merges/<int:pk>/undo/": (merging.MergeUndo, "api-merge-undo"),
     "merges/<int:pk>/purge/": (merging.MergePurge, "api-merge-purge"),
+    "batches/": (batches.Batches, "api-batches"),
+    "batches/plan/": (batches.BatchPlan, "api-batch-plan"),
+    "batches/<int:pk>/": (batches.BatchDetail, "api-batch"),
+    "batches/<int:pk>/cancel/": (batches.BatchCancel, "api-batch-cancel"),
     "activity/": (views.Activity, "api-activity"),
 }
 

@@ -13,14 +13,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from chains.api import serializers as shapes
+from chains.api.asking import base_and_top, manner
 from chains.api.parsers import BoundedJSONParser
 from chains.api.permissions import ByRole
 from chains.core.plans import PlanError
-from chains.core.states import Verification
 from chains.inventory import blockmaps, selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
-from chains.merges.options import Options
+from chains.merges.scoped import NothingToJoinError
 from chains.models import Disk, Finding, Merge, StorageDomain, User, Volume
 from chains.permissions import Action
 
@@ -157,7 +157,7 @@ class Findings(generics.ListAPIView[Finding]):
 
 
 class Merges(generics.ListCreateAPIView[Merge]):
-    """Merges, the newest first; POST plans base…top and queues the merge."""
+    """Merges, the newest first; POST plans base…top, or what a scope finds, and queues the merge."""
 
     actions = {"POST": Action.MERGE}
     parser_classes = [BoundedJSONParser]
@@ -179,18 +179,16 @@ class Merges(generics.ListCreateAPIView[Merge]):
         """The queued merge; 409 with the reasons when it is refused."""
         asked = shapes.MergeRequestSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        base = get_object_or_404(Volume, pk=asked.validated_data["base"])
-        top = get_object_or_404(Volume, pk=asked.validated_data["top"])
+        facts = asked.validated_data
         try:
+            base, top = base_and_top(facts)
             merge = merge_services.request_merge(
-                base, top, person(request), origin(request),
-                strategy=asked.validated_data["strategy"], options=Options(
-                    Verification(asked.validated_data["verification"]), asked.validated_data["rate"]
-                ),
+                base, top, person(request), origin(request), strategy=facts["strategy"],
+                options=manner(facts),
             )  # fmt: skip
         except merge_services.RefusedError as error:
             return refused(error.reasons)
-        except PlanError as error:
+        except (PlanError, NothingToJoinError) as error:
             return refused([str(error)])
         return Response(shapes.MergeSerializer(merge).data, status=status.HTTP_201_CREATED)
 

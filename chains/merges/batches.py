@@ -123,8 +123,8 @@ def brief(batch: Batch) -> dict[str, Any]:
     figures: Any = batch
     return {
         "id": batch.pk, "domain": batch.domain_id, **batch.scope,
-        "words": Scope.from_json(batch.scope).words, "merges": figures.merge_count,
-        "open": figures.open_count, "attention": figures.attention_count,
+        "words": Scope.from_json(batch.scope).words, "merge_count": figures.merge_count,
+        "open_count": figures.open_count, "attention_count": figures.attention_count,
         "finished": figures.open_count == 0,
         "requested_by": batch.requested_by_id, "requested_at": batch.requested_at.isoformat(),
     }  # fmt: skip

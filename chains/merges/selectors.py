@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, When
 from django.utils import timezone
 
 from chains.core.layer import Fingerprint
@@ -114,7 +114,7 @@ def _iso(at: Any) -> str | None:
 def _merge_brief(merge: Merge) -> dict[str, Any]:
     return {
         "kind": "merge", "id": merge.pk, "state": merge.state, "percent": round(merge.percent, 1),
-        "domain": merge.domain_id, "disk": merge.disk_id, "title": f"{'Undo of a merge' if merge.is_undo else 'Merge'} of {merge.disk_name}",
+        "domain": merge.domain_id, "disk": merge.disk_id, "batch": merge.batch_id, "title": f"{'Undo of a merge' if merge.is_undo else 'Merge'} of {merge.disk_name}",
         "url": f"/merges/{merge.pk}/", "message": merge.message, "finished": merge.finished,
     }  # fmt: skip
 
@@ -125,7 +125,9 @@ def activity_live() -> dict[str, Any]:
     lately = Q(finished_at__gte=timezone.now() - timedelta(seconds=RECENT_SECONDS))
     running = Scan.objects.filter(Q(state__in=[ScanState.QUEUED, ScanState.RUNNING]) | lately)
     open_merges = Merge.objects.filter(Q(state__in=[s.value for s in UNFINISHED]) | lately)
-    operations = [_merge_brief(merge) for merge in open_merges.order_by("-id")[:200]]
+    # Of a batch hundreds may wait: what runs or has ended stands before them.
+    waits = Case(When(state=MergeState.QUEUED.value, then=1), default=0)
+    operations = [_merge_brief(merge) for merge in open_merges.order_by(waits, "-id")[:200]]
     operations += [
         scan_brief(scan) for scan in running.select_related("domain", "disk").order_by("-id")[:200]
     ]

@@ -177,6 +177,20 @@ def state_words(state: str) -> str:
 
 
 @register.filter
+def verdict_tone(verdict: str) -> str:
+    """The class of the badge of what becomes of a disk in a batch."""
+    tone = {"refused": "critical", "reading": "accent", "after": "warning"}.get(verdict, "")
+    return f"badge badge-{tone}" if tone else "badge"
+
+
+@register.filter
+def verdict_words(verdict: str) -> str:
+    """What becomes of a disk in a batch, in words."""
+    words = {"nothing": "nothing to do", "reading": "being read", "after": "after another"}
+    return words.get(verdict, "not started" if verdict == "merge" else verdict)
+
+
+@register.filter
 def step_state(state: str, merge_state: str) -> str:
     """A step that was broken off because somebody asked for it has not failed."""
     return "cancelled" if (state, merge_state) == ("failed", "cancelled") else state

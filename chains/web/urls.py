@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chains.web import policies, views
+from chains.web import batches, policies, views
 
 urlpatterns = [
     path("", views.domains, name="domains"),
@@ -10,6 +10,9 @@ urlpatterns = [
     path("domains/<int:pk>/scan/", views.domain_scan, name="domain-scan"),
     path("domains/<int:pk>/policy/", policies.policy, name="domain-policy"),
     path("domains/<int:pk>/pause/", policies.pause, name="domain-pause"),
+    path("domains/<int:pk>/batch/", batches.plan, name="batch-plan"),
+    path("batches/<int:pk>/", batches.batch, name="batch"),
+    path("batches/<int:pk>/cancel/", batches.cancel, name="batch-cancel"),
     path("volumes/<int:pk>/", views.volume, name="volume"),
     path("disks/<int:pk>/", views.disk, name="disk"),
     path("disks/<int:pk>/merge/", views.merge_plan, name="merge-plan"),

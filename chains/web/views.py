@@ -5,25 +5,25 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from chains.core.advice import advice
 from chains.core.errors import StrataError
 from chains.core.plans import Plan, PlanError
-from chains.core.states import MergeState, Verification
-from chains.core.units import parse_size
+from chains.core.states import MergeState
 from chains.inventory import selectors, services
 from chains.merges import describe, estimates
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
-from chains.merges.options import DEFAULT, Options
+from chains.merges.batches import batches
+from chains.merges.options import DEFAULT
 from chains.merges.situation import AUTO, plans_from_inventory
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
-from chains.web import pictures, policies
+from chains.web import asking, pictures, policies
 from chains.web.guard import needs, origin, person, refuse
 from chains.web.reads import reads
 
@@ -121,7 +121,7 @@ def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Disk.objects.select_related("active", "domain"), pk=pk)
     volumes = selectors.chain_of(found.active)
     chosen = request.POST if request.method == "POST" else request.GET
-    base, top = _pick(volumes, chosen.get("base"), -1), _pick(volumes, chosen.get("top"), -2)
+    base, top, wish = asking.chosen(found, volumes, chosen)
     errors: list[str] = []
     if request.method == "POST":
         if not allows(request.user, Action.MERGE):
@@ -130,7 +130,7 @@ def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
             started = merge_services.request_merge(
                 base, top, person(request), origin(request),
                 strategy=request.POST.get("strategy", AUTO), confirmed=request.POST.get("plan", ""),
-                options=_options(request.POST),
+                options=asking.options(request.POST),
             )  # fmt: skip
         except merge_services.RefusedError as error:
             errors = error.reasons
@@ -139,27 +139,12 @@ def merge_plan(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             return HttpResponseRedirect(f"/merges/{started.pk}/")
     context = {"disk": found, "domain": found.domain, "layers": volumes, "base": base, "top": top,
-               "errors": errors, **_plan_context(volumes, base, top, chosen.get("strategy", AUTO))}  # fmt: skip
+               "errors": errors, **wish}  # fmt: skip
+    if "nothing" not in wish:
+        context |= _plan_context(volumes, base, top, chosen.get("strategy", AUTO))
     if context.get("plan") and context["plan"].bytes_to_copy is None:
         services.request_blocks(found, person(request))
     return render(request, "web/merge_plan.html", context, status=409 if errors else 200)
-
-
-def _options(asked: QueryDict) -> Options:
-    """Raises StrataError for what is no rate or no verification."""
-    ways = {way.value: way for way in Verification}
-    way = ways.get(asked.get("verification", Verification.MOVED))
-    if way is None:
-        raise StrataError("There is no such verification.")
-    rate = asked.get("rate", "").strip().removesuffix("/s")
-    return Options(way, parse_size(rate) if rate else None)
-
-
-def _pick(volumes: list[Volume], wanted: str | None, default: int) -> Volume:
-    for volume_ in volumes:
-        if str(volume_.pk) == wanted:
-            return volume_
-    return volumes[default] if len(volumes) > 1 else volumes[0]
 
 
 def _plan_context(
@@ -229,5 +214,6 @@ def _act(request: HttpRequest, pk: int, service: Callable[[Merge, Any, str], Non
 @needs(Action.VIEW)
 def activity(request: HttpRequest) -> HttpResponse:
     """Merges and scans, running and past."""
-    context = {"merges": list(merge_selectors.merges()[:100]), "scans": list(selectors.scans())}
+    context = {"merges": list(merge_selectors.merges()[:100]), "scans": list(selectors.scans()),
+               "batches": list(batches()[:20])}  # fmt: skip
     return render(request, "web/activity.html", context)

@@ -1,7 +1,7 @@
 // What runs, shown in its place on the page; and the page brought up to date when something ends.
 //
 // `data-live="activity"` on <main> switches it on. `data-watch` there says which operations concern
-// the page: "domain:3", "disk:5", or nothing for all. `data-operation="domain:3"` (scans of it),
+// the page: "domain:3", "disk:5", "batch:2", or nothing for all. `data-operation="domain:3"` (scans of it),
 // "disk:5" (block maps and merges of it) or "merge:7" marks a place for bars.
 
 import { refreshSoon } from "./fragments.js";
@@ -40,6 +40,7 @@ class Page {
   concerns(operation) {
     if (!this.watch) return true;
     return this.watch === `domain:${operation.domain}` || this.watch === `disk:${operation.disk}` ||
+      (operation.batch && this.watch === `batch:${operation.batch}`) ||
       // A scan of the domain changes the disk's page too.
       (this.watch.startsWith("disk:") && operation.kind === "scan" && this.watchesDomain(operation.domain));
   }

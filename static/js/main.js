@@ -4,6 +4,7 @@ import { startActivity } from "./activity.js";
 import { startMerge } from "./merge.js";
 import { startPlan } from "./plan.js";
 import { startReads } from "./reads.js";
+import { startSelection } from "./selection.js";
 import { startUi } from "./ui.js";
 
 startUi();
@@ -11,3 +12,4 @@ startMerge();
 startActivity();
 startReads();
 startPlan();
+startSelection();

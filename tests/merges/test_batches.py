@@ -126,7 +126,7 @@ def test_a_batch_of_five_disks_is_carried_out(
         assert images.view(leaf) == view
     assert set(Disk.objects.values_list("layers", flat=True)) == {2, 3}
     story = batches.detail(batches.batches().get(pk=batch.pk))
-    assert (story["finished"], story["percent"], story["ended"], story["open"]) == (
+    assert (story["finished"], story["percent"], story["ended"], story["open_count"]) == (
         True,
         100.0,
         5,

@@ -12,13 +12,15 @@ from django.db.models import QuerySet
 from chains.core.costs import Strategy
 from chains.core.errors import StrataError
 from chains.core.names import display
+from chains.core.scopes import Scope, ScopeKind
 from chains.core.states import MergeState, Verification
 from chains.core.units import parse_size
 from chains.merges import runner
 from chains.merges.options import Options
 from chains.merges.queue import waits_for
+from chains.merges.scoped import NothingToJoinError, run_of_disk
 from chains.merges.situation import AUTO
-from chains.models import Merge, StorageDomain, Volume
+from chains.models import Disk, Merge, StorageDomain, Volume
 
 WRONG, REFUSED = 2, 1
 POLL_SECONDS = 0.3
@@ -50,6 +52,34 @@ def volume_at(domain: StorageDomain, path: str) -> Volume:
     return found
 
 
+def disk_named(domain: StorageDomain, name: str) -> Disk:
+    """The disk; CommandError with exit code 2 when there is none of that name, or more than one."""
+    rows = list(domain.disks.filter(name=display(name)).select_related("active")[:2])
+    if len(rows) != 1:
+        many = "more than one disk" if rows else "no disk"
+        raise CommandError(f"{domain.name} has {many} named {display(name)!r}", returncode=WRONG)
+    return rows[0]
+
+
+def add_scope(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """--scope and its numbers."""
+    parser.add_argument(
+        "--scope", choices=list(ScopeKind), required=required,
+        help="whole: the whole chain; older: every restore point older than --older-than; depth: at most"
+        " --depth layers",
+    )  # fmt: skip
+    parser.add_argument("--older-than", metavar="AGE", default="", help="like 72h, 7d or 90m")
+    parser.add_argument("--depth", metavar="N", default="", help="a number of layers")
+
+
+def scope_of(options: dict[str, Any]) -> Scope:
+    """The scope; CommandError with exit code 2 for what is none."""
+    try:
+        return Scope.from_words(options["scope"], options["older_than"], options["depth"])
+    except StrataError as error:
+        raise CommandError(str(error), returncode=WRONG) from None
+
+
 class FollowCommand(BaseCommand):
     """A command that sees a merge through."""
 
@@ -78,21 +108,8 @@ class FollowCommand(BaseCommand):
         if merge.state != MergeState.SUCCEEDED:
             raise SystemExit(REFUSED)
 
-
-class MergeCommand(FollowCommand):
-    """A command that takes DOMAIN BASE TOP."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """The three that name a merge."""
-        parser.add_argument("domain", metavar="DOMAIN")
-        parser.add_argument(
-            "base", metavar="BASE", help="lowest volume to join, relative to the domain's root"
-        )
-        parser.add_argument("top", metavar="TOP", help="highest volume to join")
-
-    def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """How it is carried out."""
-        parser.add_argument("--strategy", choices=[AUTO, *Strategy], default=AUTO)
+    def add_manner(self, parser: argparse.ArgumentParser) -> None:
+        """How it is proven, and how fast it may be."""
         parser.add_argument(
             "--verify", choices=list(Verification), default=Verification.MOVED,
             help="moved: the bytes that change their place (default); content: every guest's whole view"
@@ -110,10 +127,40 @@ class MergeCommand(FollowCommand):
             raise CommandError(str(error), returncode=WRONG) from None
         return Options(Verification(options["verify"]), rate)
 
+
+class MergeCommand(FollowCommand):
+    """A command that takes DOMAIN BASE TOP, or DOMAIN --disk NAME --scope S."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """What names a merge."""
+        parser.add_argument("domain", metavar="DOMAIN")
+        parser.add_argument(
+            "base", metavar="BASE", nargs="?",
+            help="lowest volume to join, relative to the domain's root",
+        )  # fmt: skip
+        parser.add_argument("top", metavar="TOP", nargs="?", help="highest volume to join")
+        parser.add_argument("--disk", metavar="NAME", help="instead: a disk, and a scope")
+        add_scope(parser, required=False)
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """How it is carried out."""
+        parser.add_argument("--strategy", choices=[AUTO, *Strategy], default=AUTO)
+        self.add_manner(parser)
+
     def volumes(self, options: dict[str, Any]) -> tuple[Volume, Volume]:
-        """base and top."""
+        """base and top; CommandError with exit code 1 when the scope joins nothing."""
         domain = domain_named(options["domain"])
-        return volume_at(domain, options["base"]), volume_at(domain, options["top"])
+        named = [options[name] is not None for name in ("base", "top", "disk", "scope")]
+        if named == [True, True, False, False]:
+            return volume_at(domain, options["base"]), volume_at(domain, options["top"])
+        if named != [False, False, True, True]:
+            raise CommandError("give BASE and TOP, or --disk and --scope", returncode=WRONG)
+        scope = scope_of(options)
+        try:
+            run = run_of_disk(disk_named(domain, options["disk"]), scope)
+        except NothingToJoinError as error:
+            raise CommandError(f"nothing to join: {error}", returncode=REFUSED) from None
+        return run.base, run.top
 
 
 def outcome(merge: Merge) -> str:

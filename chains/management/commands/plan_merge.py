@@ -20,7 +20,7 @@ from chains.merges.situation import AUTO, plans_from_inventory
 
 
 class Command(MergeCommand):
-    """manage.py plan_merge DOMAIN BASE TOP [--json]."""
+    """manage.py plan_merge DOMAIN (BASE TOP | --disk NAME --scope S) [--json]."""
 
     help = "Plan the merge of BASE…TOP. Exit code 1 when it is refused, with the reasons."
 

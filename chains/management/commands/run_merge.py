@@ -14,7 +14,7 @@ from chains.merges import services
 
 
 class Command(MergeCommand):
-    """manage.py run_merge DOMAIN BASE TOP [--strategy S] [--wait] [--here]."""
+    """manage.py run_merge DOMAIN (BASE TOP | --disk NAME --scope S) [--strategy S] [--wait] [--here]."""
 
     help = "Merge BASE…TOP. Exit code 1 when it is refused or does not succeed."
 
