@@ -224,28 +224,29 @@ class _Planner:
             )
             return Row(disk.pk, disk.name, Verdict.AFTER, (why,), run)
         try:
-            plan = self._plan(key, run)
+            ways = self._plans(key, run)
         except PlanError as error:
             return Row(disk.pk, disk.name, Verdict.REFUSED, (str(error),), run)
+        plan = ways[0]
         if not plan.refusals:
             self.taken[key] = disk.name
             seconds = estimates.seconds(plan, self.options, self.domain, self.speeds)
             return Row(disk.pk, disk.name, Verdict.MERGE, (), run, plan, seconds)
-        why_not = tuple(r.text for r in plan.refusals if r.code != "not-read")
-        if why_not:
-            return Row(disk.pk, disk.name, Verdict.REFUSED, why_not, run, plan)
-        reading = ("A worker reads its block map now: the plan follows by itself.",)
-        return Row(disk.pk, disk.name, Verdict.READING, reading, run, plan)
+        reasons = [[r.text for r in way.refusals if r.code != "not-read"] for way in ways]
+        if not all(reasons):
+            reading = ("A worker reads its block map now: the plan follows by itself.",)
+            return Row(disk.pk, disk.name, Verdict.READING, reading, run)
+        return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(min(reasons, key=len)), run)
 
-    def _plan(self, key: str, run: ScopedRun) -> Plan:
-        """The recommended one; raises PlanError."""
+    def _plans(self, key: str, run: ScopedRun) -> list[Plan]:
+        """Every way, the best first; raises PlanError."""
         chain = self.families.chain(run.top.pk)
         held = [self.maps.get(volume.pk) for volume in chain]
         maps = [found for found in held if found is not None]
         whole = maps if len(maps) == len(chain) else None
         leaves = self.families.leaves_above(run.top) if whole is None else []
         why = next((self.errors[leaf.pk] for leaf in leaves if leaf.pk in self.errors), "")
-        return plans_of(self._situation(key, run), run.base, run.top, whole, why)[0]
+        return plans_of(self._situation(key, run), run.base, run.top, whole, why)
 
     def _situation(self, key: str, run: ScopedRun) -> Situation:
         if key not in self.situations:
