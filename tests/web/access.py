@@ -127,6 +127,12 @@ ADDRESSES: dict[str, Address] = {
         changes=True, changers=frozenset({"admin"}),
     ),
     "domains/<int:pk>/pause/": action("/domains/{domain}/pause/", "paused=one"),
+    "domains/<int:pk>/batch/": Address(
+        "/domains/{domain}/batch/?all=1&scope=whole", (302, 200, 200, 200), (302, 403, 302, 302),
+        ("confirmed=batch_confirmed",), changes=True,
+    ),
+    "batches/<int:pk>/": page("/batches/{batch}/"),
+    "batches/<int:pk>/cancel/": action("/batches/{batch}/cancel/"),
     "volumes/<int:pk>/": page("/volumes/{volume}/"),
     "disks/<int:pk>/": page("/disks/{disk}/"),
     "disks/<int:pk>/merge/": Address(
@@ -171,6 +177,16 @@ ADDRESSES: dict[str, Address] = {
     "api/v1/merges/<int:pk>/live/": resource("/api/v1/merges/{merge}/live/"),
     "api/v1/merges/<int:pk>/cancel/": call("/api/v1/merges/{merge}/cancel/", 202),
     "api/v1/merges/<int:pk>/resume/": call("/api/v1/merges/{stuck}/resume/", 202),
+    "api/v1/batches/": call(
+        "/api/v1/batches/", 201, "domain=domain", "all=yes", "scope=whole", get=200
+    ),
+    "api/v1/batches/plan/": Address(
+        "/api/v1/batches/plan/", (DENIED, 405, 405, 405), (DENIED, 200, 200, 200),
+        ("domain=domain", "all=yes", "scope=whole"), head=(DENIED, 405, 405, 405),
+        **_API,  # type: ignore[arg-type]
+    ),
+    "api/v1/batches/<int:pk>/": resource("/api/v1/batches/{batch}/"),
+    "api/v1/batches/<int:pk>/cancel/": call("/api/v1/batches/{batch}/cancel/", 202),
     "api/v1/activity/": resource("/api/v1/activity/"),
     "admin/": admin("/admin/", 200, 200),
     "admin/login/": Address(

@@ -7,10 +7,24 @@ from pathlib import Path
 from django.utils import timezone
 
 from chains.core.layer import Fingerprint
+from chains.core.scopes import Scope, ScopeKind
 from chains.inventory import blockmaps
 from chains.inventory import services as inventory
 from chains.merges import services as merges
-from chains.models import Disk, Finding, Merge, Role, Scan, ScanState, StorageDomain, User, Volume
+from chains.merges.batch_plans import plan_batch
+from chains.merges.choosing import Selection
+from chains.models import (
+    Batch,
+    Disk,
+    Finding,
+    Merge,
+    Role,
+    Scan,
+    ScanState,
+    StorageDomain,
+    User,
+    Volume,
+)
 from tests import images
 
 # The root first; each is an overlay of the one before it.
@@ -94,6 +108,24 @@ def kept_merge(base: Volume, top: Volume) -> Merge:
     )  # fmt: skip
     merge.refresh_from_db()
     return merge
+
+
+def batch_of(domain: StorageDomain, merge: Merge) -> Batch:
+    """A batch that this merge is the only one of; every other disk was left out."""
+    plan = plan_batch(domain, Selection(everything=True), Scope(ScopeKind.WHOLE), None)
+    batch = Batch.objects.create(
+        domain=domain, scope=plan.scope.to_json(),
+        plan=plan.to_json() | {"rows": [row.to_json() | {"merge": None} for row in plan.rows]},
+    )  # fmt: skip
+    Merge.objects.filter(pk=merge.pk).update(batch=batch)
+    return batch
+
+
+def confirmation(domain: StorageDomain) -> str:
+    """What the page of a batch sends of the plan of every disk's whole chain."""
+    plan = plan_batch(domain, Selection(everything=True), Scope(ScopeKind.WHOLE), None)
+    assert plan.merges
+    return " ".join(f"{disk}:{digest}" for disk, digest in plan.confirmation.items())
 
 
 def counts() -> dict[str, int]:

@@ -49,8 +49,12 @@ def world(domain, people):
     free_base, free_top = (samples.volume_of(domain, f"free/{n}.img") for n in ("base", "snap1"))
     Merge.objects.filter(pk=stuck.pk).update(state="attention")
     digest = merges.plan_digest(plan_from_inventory(free_base, free_top))
+    kept = samples.kept_merge(free_base, free_top)
     return {
-        "kept": samples.kept_merge(free_base, free_top).pk,
+        "kept": kept.pk,
+        "batch": samples.batch_of(domain, waiting).pk,
+        "batch_confirmed": samples.confirmation(domain),
+        "whole": "whole",
         "day": "1d",
         "one": "1",
         "domain": domain.pk,

@@ -163,3 +163,15 @@ def test_the_notices_on_the_page_of_a_merge(domain, browser):
         (0, ""), (1, ""), (2, evil), (32, evil), (1, ""),
     ]  # fmt: skip
     assert client.get("/api/v1/merges/").json()["results"][0]["notices"] == told
+
+
+def test_the_plan_of_a_batch_and_its_journal(domain, browser, people):
+    address = f"/domains/{domain.pk}/batch/?all=1&scope=whole"
+    page = clean(browser("auditor").get(address))
+    assert display(HOSTILE[-1]) in page.text
+    client = browser("operator")
+    done = client.post(address, {"confirmed": samples.confirmation(domain)})
+    assert done.status_code == 302
+    page = clean(client.get(done["Location"]))
+    assert display(HOSTILE[-1]) in page.text
+    assert display(HOSTILE[0]) in page.text

@@ -32,6 +32,7 @@ def world(domain):
             *(samples.volume_of(domain, f"free/{n}.img") for n in ("base", "snap1"))
         ).pk,
         **dict.fromkeys(("free_base", "free_top", "one", "day"), 1),
+        "batch": samples.batch_of(domain, merge).pk,
         "disk": samples.disk_of(domain, samples.HOSTILE[-1]).pk,
         "free_disk": samples.disk_of(domain, "free/snap2.img").pk,
         "volume": samples.volume_of(domain, samples.HOSTILE[1]).pk,
@@ -47,6 +48,14 @@ def pages(world):
     yield f"/disks/{samples.Disk.objects.get(active__path='orphan.qcow2').pk}/"
     yield f"/disks/{world['free_disk']}/?from=0&to=65536"
     yield f"/domains/{world['domain']}/?q=%3Cscript%3E&sort=-on_disk&page=99"
+    for more in (
+        "",
+        "?q=%00&deeper_than=1&scope=older&age=x%00",
+        f"?disk={world['disk']}&disk=1&scope=depth&depth=2",
+    ):
+        yield f"/domains/{world['domain']}/batch/{more}"
+    for scope in ("whole", "older&age=1w", "depth&depth=3", "%3Cb%3E"):
+        yield f"/disks/{world['disk']}/merge/?scope={scope}"
     yield "/nothing/here/"
 
 
