@@ -85,6 +85,8 @@ def select_disks(domain: StorageDomain, selection: Selection) -> list[Disk]:
         raise BadRequestError(
             f"That is {found.count():,} disks, and a batch has {MOST_DISKS} at most: choose fewer."
         )
+    for row in rows:
+        row.domain = domain
     return rows
 
 
