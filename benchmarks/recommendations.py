@@ -195,12 +195,12 @@ def carry_out(folder: Path, plan: Plan, maps: Sequence[ExtentMap]) -> float:
     """Copy and verify as the runner does; seconds."""
     images.drop_caches(sorted(path for path in folder.iterdir() if path.is_file()))
     start = time.perf_counter()
-    *copies, verification = copy_commands(folder, plan)
+    copies, verification = copy_commands(folder, plan)
     for argv in copies:
         subprocess.run(argv, cwd=folder, check=True, capture_output=True)
     subprocess.run(["sync", "-f", str(folder)], check=True)
     if plan.strategy == Strategy.CONVERT:
-        subprocess.run(verification, cwd=folder, check=True, capture_output=True)
+        subprocess.run(verification[0], cwd=folder, check=True, capture_output=True)
     else:
         witness.compare(str(folder), plan, maps[0], lambda done, total: None)
     return time.perf_counter() - start

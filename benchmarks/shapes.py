@@ -111,17 +111,17 @@ def written_by(argv: Sequence[str], folder: Path) -> int:
     return int(facts["wchar"])
 
 
-def copy_commands(folder: Path, plan: Plan) -> list[list[str]]:
-    """The commands of a plan that copy, and the one that verifies a new volume."""
+def copy_commands(folder: Path, plan: Plan) -> tuple[list[list[str]], list[list[str]]]:
+    """The commands of a plan that copy, and, of a new volume, the one that verifies it."""
     formats = {path: Path(path).suffix.removeprefix(".") for path in plan.layers}
     found = commands(str(folder), plan, 0, formats)
-    return [*found.copy, found.verify]
+    return found.copy, found.verify
 
 
 def carry_out(folder: Path, plan: Plan) -> tuple[int, int]:
     """Run a plan's copy; returns bytes written and bytes that the folder has grown at the peak."""
     before = on_disk(folder)
-    *copies, _ = copy_commands(folder, plan)
+    copies, _ = copy_commands(folder, plan)
     with _Peak(lambda: on_disk(folder)) as peak:
         written = sum(written_by(argv, folder) for argv in copies)
         subprocess.run(["sync", "-f", str(folder)], check=True)

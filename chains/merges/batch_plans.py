@@ -232,11 +232,13 @@ class _Planner:
             self.taken[key] = disk.name
             seconds = estimates.seconds(plan, self.options, self.domain, self.speeds)
             return Row(disk.pk, disk.name, Verdict.MERGE, (), run, plan, seconds)
-        reasons = [[r.text for r in way.refusals if r.code != "not-read"] for way in ways]
+        reasons: list[list[str]] = [
+            [r.text for r in way.refusals if r.code != "not-read"] for way in ways
+        ]
         if not all(reasons):
             reading = ("A worker reads its block map now: the plan follows by itself.",)
             return Row(disk.pk, disk.name, Verdict.READING, reading, run)
-        return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(min(reasons, key=len)), run)
+        return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(sorted(reasons, key=len)[0]), run)
 
     def _plans(self, key: str, run: ScopedRun) -> list[Plan]:
         """Every way, the best first; raises PlanError."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from chains.core.chain import read_chain
-from chains.core.content import PIECE, Content
+from chains.core.content import Content
 from chains.core.errors import StrataError
 from chains.core.extents import Kind
 from chains.core.forest import Forest
@@ -19,6 +19,7 @@ from chains.core.reads import read_chain_maps
 
 # Called with the bytes read since the last call; may raise to stop.
 Tick = Callable[[int], None]
+PIECE = 1024**2
 _ZEROES = bytes(PIECE)
 
 
