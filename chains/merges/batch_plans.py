@@ -238,7 +238,9 @@ class _Planner:
         if not all(reasons):
             reading = ("A worker reads its block map now: the plan follows by itself.",)
             return Row(disk.pk, disk.name, Verdict.READING, reading, run)
-        return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(sorted(reasons, key=len)[0]), run)
+        fewest = min(map(len, reasons))
+        why = next(found for found in reasons if len(found) == fewest)
+        return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(why), run)
 
     def _plans(self, key: str, run: ScopedRun) -> list[Plan]:
         """Every way, the best first; raises PlanError."""

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 
+from chains.core.layer import Fingerprint
 from chains.core.names import display
 from chains.merges.work import StopError, Work
 
@@ -18,10 +19,18 @@ def settle(work: Work) -> None:
 
 
 def settle_in_place(work: Work, written: str) -> None:
-    """Onto the platter; base that will take the active layer's place gets its owner and mode."""
+    """Onto the platter, with top's age: that is what the written layer shows now. Base that will take
+    the active layer's place gets its owner and mode.
+    """
     if work.plan.active and written != work.plan.top:
         own(work.at(written), work.at(work.plan.top))
+    keep_age(work.at(written), Fingerprint.from_text(work.fingerprints[work.plan.top]).mtime_ns)
     sync(work.at(written))
+
+
+def keep_age(path: str, mtime_ns: int) -> None:
+    """Set when a layer was last written: no guest has written what Strata has moved or re-tied."""
+    os.utime(path, ns=(os.stat(path).st_atime_ns, mtime_ns))
 
 
 def own(path: str, model: str) -> None:

@@ -122,6 +122,7 @@ async def tie(work: Work, step: MergeStep, overlay: str, backing: str, image_for
             name = seen_from(os.path.dirname(overlay), backing)
             argv = qemu_img.rebase(work.at(overlay), name, image_format, unsafe=True)
             await running.tool(work, step, argv, None)
+            await aside(files.keep_age, work.at(overlay), layer.fingerprint.mtime_ns)
     raise StopError(
         f"{display(overlay)} does not name {display(backing)} after its rebase; look at the command and try again."
     )

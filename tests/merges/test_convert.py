@@ -84,12 +84,19 @@ def test_the_active_layer_keeps_its_path_and_format(domain: StorageDomain, merge
     assert (root / "snap2.img").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_age_of_the_snapshot_is_kept(domain: StorageDomain, merged: Merged) -> None:
+@pytest.mark.parametrize("strategy", ["commit", "rebase", "convert"])
+def test_the_age_of_each_snapshot_is_kept(
+    domain: StorageDomain, merged: Merged, strategy: str
+) -> None:
+    """The joined volume is as old as what it shows; an overlay that is only re-tied stays as old as it was."""
     root = root_of(domain)
     images.lesson(root)
-    os.utime(root / "snap1.img", (1_600_000_000, 1_600_000_000))
-    merge = merged("base.img", "snap1.img")
-    assert (root / f"base-merged-{merge.pk}.img").stat().st_mtime == 1_600_000_000
+    for number, name in enumerate(("base.img", "snap1.img", "snap2.img")):
+        os.utime(root / name, (1_600_000_000 + number, 1_600_000_000 + number))
+    merge = merged("base.img", "snap1.img", strategy)
+    joined = {"commit": "base.img", "rebase": "snap1.img"}.get(strategy, f"base-merged-{merge.pk}.img")
+    assert (root / joined).stat().st_mtime == 1_600_000_001
+    assert (root / "snap2.img").stat().st_mtime == 1_600_000_002
 
 
 def test_a_run_over_a_raw_root(domain: StorageDomain, merged: Merged) -> None:
