@@ -5,6 +5,7 @@ import signal
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -14,6 +15,10 @@ from project.postgres import acquire
 from project.postgres_commands import use
 
 PREFIX = "test_strata_"
+
+# How long an example takes says nothing on a machine that others share.
+hypothesis.settings.register_profile("strata", deadline=None)
+hypothesis.settings.load_profile("strata")
 
 # Who starts the suite in the background leaves SIGINT ignored, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
