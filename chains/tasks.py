@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
@@ -84,7 +82,7 @@ async def _keep_house(storage_host: str, process: str) -> None:
 
 async def work(storage_host: str, *, concurrency: int) -> None:
     """Take the jobs of one storage host until a signal ends it."""
-    process = f"{socket.gethostname()}:{os.getpid()}"
+    process = queue.own_name()
     # A thread that waits for storage that hangs is lost to the others until it answers.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(STORAGE_THREADS))
     async with app.open_async():

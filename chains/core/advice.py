@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from chains.core.costs import Strategy
+from chains.core.names import display
 from chains.core.plans import Plan
 from chains.core.units import binary
 
@@ -18,3 +20,17 @@ def advice(found: Sequence[Plan]) -> str:
     cost = f"it has the least to do, {binary(best.burden)} read, written, compared and sought for; {others}"
     shared = ", sharing the blocks of the old layers" if best.by_reference else ""
     return f"Take {best.strategy}{shared}: {cost}."
+
+
+def broken_off(plan: Plan) -> str:
+    """Say what this plan leaves when it breaks off half-way: at a crash of anything, at any moment."""
+    if plan.copied_aside is not None:
+        return f"Nothing has happened: {display(plan.copied_aside)} comes back from its copy."
+    return _BROKEN_OFF[Strategy(plan.strategy)]
+
+
+_BROKEN_OFF = {
+    Strategy.CONVERT: "Nothing has happened: the new volume is deleted.",
+    Strategy.COMMIT: "Every guest reads right, but base is no restore point any more; run it again.",
+    Strategy.REBASE: "Every guest reads right, and top may have grown; run it again.",
+}

@@ -239,8 +239,8 @@ class _Planner:
             reading = ("A worker reads its block map now: the plan follows by itself.",)
             return Row(disk.pk, disk.name, Verdict.READING, reading, run)
         fewest = min(map(len, reasons))
-        why = next(found for found in reasons if len(found) == fewest)
-        return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(why), run)
+        nearest = next(found for found in reasons if len(found) == fewest)
+        return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(nearest), run)
 
     def _plans(self, key: str, run: ScopedRun) -> list[Plan]:
         """Every way, the best first; raises PlanError."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chains.core.advice import advice
+from chains.core.advice import advice, broken_off
 from chains.core.names import portable
 from chains.core.plans import Plan
 from chains.merges import estimates
@@ -55,7 +55,7 @@ def facts(plan: Plan, volumes: Sequence[Volume], options: Options = DEFAULT) -> 
     return found | {
         "base": portable(plan.base), "top": portable(plan.top),
         "joined": portable(plan.new_path(N)), "seconds": estimates.seconds(plan, options, volumes[0].domain),
-        "space": space.__dict__ if space else None,
+        "space": space.__dict__ if space else None, "broken_off": broken_off(plan),
         "commands": [
             {"step": step, "argv": [portable(part) for part in argv], "shell": shown(argv)}
             for step, argvs in steps(plan, volumes).items()

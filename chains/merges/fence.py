@@ -14,6 +14,13 @@ from django.db import connection
 
 SPACE = 7211  # the first key of the advisory lock, ours alone in this database
 HEARTBEAT_SECONDS = 1.0
+ANSWER_SECONDS = 10
+# A host that dies, or is cut off, says no good-bye: the server frees its locks when it has not been heard
+# of for so long. A worker that is merely cut off notices before, and has stopped its tool by then.
+NOTICED = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=25000"
+)
 
 
 def key(family: str) -> int:
@@ -40,7 +47,9 @@ async def hold(
 
     All of them or none: the connection that got only some of them is closed at once.
     """
-    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as held:
+    async with await psycopg.AsyncConnection.connect(
+        conninfo, autocommit=True, options=NOTICED
+    ) as held:
         for number in sorted({key(family) for family in families}):
             cursor = await held.execute("SELECT pg_try_advisory_lock(%s, %s)", [SPACE, number])
             row = await cursor.fetchone()
@@ -60,7 +69,7 @@ async def _watch(held: psycopg.AsyncConnection, on_loss: Callable[[], None]) -> 
     while True:
         await asyncio.sleep(HEARTBEAT_SECONDS)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 await held.execute("SELECT 1")
         except (psycopg.Error, TimeoutError):
             on_loss()

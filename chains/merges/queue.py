@@ -4,7 +4,10 @@ A merge starts when its domain's queue is not paused, a maintenance window is op
 than the domain allows are running. What runs goes on to its end; so does what goes on after a crash.
 """
 
+import os
+import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 from django.db import transaction
 from django.db.models import F
@@ -54,7 +57,23 @@ def claim(pk: int) -> bool:
         if merge.state == MergeState.QUEUED and waits_for(merge):
             return False
         journal.set_state(pk, MergeState.RUNNING)
+        Merge.objects.filter(pk=pk).update(worker=own_name())
     return True
+
+
+def own_name() -> str:
+    """This process, as the others know it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def may_still_work(worker: str) -> bool:
+    """Whether the process that carried a merge out before may still be stopping its tool: a worker that
+    loses its connection loses its fence with it, and notices a moment later.
+    """
+    host, _, pid = worker.rpartition(":")
+    if not host or worker == own_name():
+        return False
+    return host != socket.gethostname() or Path(f"/proc/{pid}").exists()
 
 
 def dispatch(storage_host: str) -> None:

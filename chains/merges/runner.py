@@ -28,6 +28,8 @@ from chains.models import Merge, MergeStep
 
 logger = logging.getLogger(__name__)
 AGAIN = " Then press Resume."
+# A worker that has lost its fence has stopped its tool by then: see fence.py and Child.stop.
+STOPPING_SECONDS = fence.HEARTBEAT_SECONDS + 5
 
 
 class FenceLostError(StrataError):
@@ -72,6 +74,8 @@ async def _carry_out(merge: Merge) -> None:
     try:
         if merge.cancel_requested and await _may_go_back(merge.pk):
             raise CancelledByUserError("cancelled")
+        if queue.may_still_work(merge.worker):
+            await asyncio.sleep(STOPPING_SECONDS)
         if not await db(queue.claim, merge.pk):
             return
         for step in await db(journal.steps, merge.pk):

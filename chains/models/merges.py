@@ -41,6 +41,9 @@ class Merge(models.Model):
         null=True, help_text="what top held at the preflight: core.extents.ExtentMap.to_bytes"
     )
     picture = models.JSONField(default=list, help_text="the chain as it stood, for the diagrams")
+    worker = models.CharField(
+        max_length=300, blank=True, help_text="host name and process id of who carries it out"
+    )
     batch = models.ForeignKey(Batch, null=True, on_delete=models.SET_NULL, related_name="merges")
     verification = models.CharField(
         max_length=16, choices=[(way.value, way.value) for way in Verification],

@@ -10,7 +10,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chains.core import names, units
+from chains.core import advice, names, units
+from chains.core.plans import Plan
 from chains.diagrams.palette import colour_class
 
 register = template.Library()
@@ -39,11 +40,6 @@ _CANCELS = {
     "commit": "Every guest reads as before, but base has taken in what was copied so far: it is no restore point any more.",
     "rebase": "Every guest reads as before; top may have grown by what was copied so far.",
     "undo": "The joined volume stays, and the old layers are kept as before.",
-}
-_CRASH = {
-    "convert": "Nothing has happened: the new volume is deleted.",
-    "commit": "Every guest reads right, but base is no restore point any more; run it again.",
-    "rebase": "Every guest reads right, and top may have grown; run it again.",
 }
 
 
@@ -210,9 +206,9 @@ def step_words(name: str) -> str:
 
 
 @register.filter
-def crash_words(strategy: str) -> str:
+def broken_off(plan: Plan) -> str:
     """What a merge leaves that breaks off half-way."""
-    return _CRASH.get(strategy, "")
+    return advice.broken_off(plan)
 
 
 @register.filter

@@ -94,7 +94,9 @@ def test_the_age_of_each_snapshot_is_kept(
     for number, name in enumerate(("base.img", "snap1.img", "snap2.img")):
         os.utime(root / name, (1_600_000_000 + number, 1_600_000_000 + number))
     merge = merged("base.img", "snap1.img", strategy)
-    joined = {"commit": "base.img", "rebase": "snap1.img"}.get(strategy, f"base-merged-{merge.pk}.img")
+    joined = {"commit": "base.img", "rebase": "snap1.img"}.get(
+        strategy, f"base-merged-{merge.pk}.img"
+    )
     assert (root / joined).stat().st_mtime == 1_600_000_001
     assert (root / "snap2.img").stat().st_mtime == 1_600_000_002
 

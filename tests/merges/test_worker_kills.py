@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from chains.core.states import StepName
 from chains.merges import fence, queue, recovery, runner
@@ -199,3 +200,36 @@ def wait_for(merge: Merge, done: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
         merge.refresh_from_db()
+
+
+def test_two_that_believe_it_is_theirs_never_write_at_once(
+    domain: StorageDomain, asked: Callable[..., Merge]
+) -> None:
+    """The database drops the first one's lock; the second takes it, and waits until the first has stopped."""
+    root = Path(domain.path)
+    before = images.view(chain(root))
+    merge = asked("base.qcow2", "mid.qcow2", "commit")
+    Merge.objects.filter(pk=merge.pk).update(rate=30 * MIB)
+    most = 0
+    with worker(merge.pk) as first:
+        wait_for(merge, lambda: bool(tools_of(root)))
+        drop_locks()
+        with worker(merge.pk) as second:
+            while second.poll() is None:
+                most = max(most, len(tools_of(root)))
+                time.sleep(0.02)
+        assert first.wait(20) != 0  # it says that it has lost the database
+    merge.refresh_from_db()
+    assert most == 1
+    assert merge.state == "succeeded", merge.message
+    assert images.view(root / "top.qcow2") == before
+
+
+def drop_locks() -> None:
+    """End the connections that hold fences, as a server that restarts would."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+            " WHERE l.locktype = 'advisory' AND l.classid = %s AND d.datname = current_database()",
+            [fence.SPACE],
+        )
