@@ -5,9 +5,10 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
+from django.db.models import Q
 from django.http import HttpRequest
 
-from chains.core.states import UNFINISHED
+from chains.core.states import UNFINISHED, Kept
 from chains.models import AuditRecord, StorageDomain, User
 from chains.permissions import Action, allows
 
@@ -62,9 +63,12 @@ class DomainAdmin(admin.ModelAdmin):
     )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not while a merge of its disks is unfinished: its journal would go with it."""
-        unfinished = [state.value for state in UNFINISHED]
-        busy = obj is not None and obj.merges.filter(state__in=unfinished).exists()
+        """Not while a merge of its disks is unfinished or keeps old layers aside: its journal would go
+        with it.
+        """
+        open_ = Q(state__in=[state.value for state in UNFINISHED])
+        open_ |= Q(kept__in=[Kept.KEPT.value, Kept.UNDOING.value, Kept.PURGING.value])
+        busy = obj is not None and obj.merges.filter(open_).exists()
         return allows(request.user, Action.MANAGE_DOMAINS) and not busy
 
 

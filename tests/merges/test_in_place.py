@@ -180,3 +180,29 @@ def test_the_best_plan_comes_first_and_every_way_is_told(domain: StorageDomain) 
 def test_an_unsafe_chain_is_no_witness(tmp_path: Path) -> None:
     with pytest.raises(StrataError):
         witness._sound(str(tmp_path), "nothing.qcow2")
+
+
+@pytest.mark.parametrize("strategy", ["commit", "rebase", "convert"])
+@pytest.mark.parametrize("kind", ["compressed", "extended"])
+def test_compressed_clusters_and_extended_entries_are_carried(
+    domain: StorageDomain, merged: Merged, strategy: str, kind: str
+) -> None:
+    root = Path(domain.path)
+    options = ["extended_l2=on", "cluster_size=128k"] if kind == "extended" else []
+    images.qcow2(root / "base.qcow2", 32 * MIB, "write -P 1 0 6M", options=options)
+    if kind == "compressed":
+        plain = (root / "base.qcow2").rename(root / "plain.qcow2")
+        images.qemu_img("convert", "-c", "-f", "qcow2", "-O", "qcow2", plain, root / "base.qcow2")
+        plain.unlink()
+    images.overlay(
+        root / "mid.qcow2", "base.qcow2", "qcow2", "write -P 2 2M 4k", "write -P 3 5M 2M"
+    )
+    images.overlay(root / "top.qcow2", "mid.qcow2", "qcow2", "write -P 4 3M 64k")
+    before = images.view(root / "top.qcow2")
+    merge = merged("base.qcow2", "mid.qcow2", strategy)
+    assert merge.state == "succeeded", merge.message
+    assert images.view(root / "top.qcow2") == before
+    joined = {"commit": "base", "rebase": "mid"}.get(strategy, f"base-merged-{merge.pk}")
+    info = images.qemu_img("info", root / f"{joined}.qcow2")
+    # A new volume stands for base; a rebase keeps top's own kind.
+    assert ("extended l2: true" in info) == (kind == "extended" and strategy != "rebase")
