@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chains.core.chain import read_chain
@@ -233,6 +233,7 @@ def painted(size: int, steps: Sequence[tuple[int, int, Kind]]) -> ExtentMap:
     return ExtentMap(size, made.starts, made.lengths, made.kinds, 0, 65536 if parts else 0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(50, 400), runs), min_size=2, max_size=4),
     st.integers(2, 4),
@@ -258,6 +259,7 @@ def test_figures_of_any_chain_hold_together(
         assert shared.written <= found.written + found.extra
 
 
+@settings(deadline=None)
 @given(runs, st.sampled_from(CLUSTERS[1:]), st.booleans())
 def test_filling_never_passes_the_clusters(
     steps: list[tuple[int, int, Kind]], cluster: int, skips: bool

@@ -170,11 +170,15 @@ def test_the_best_plan_comes_first_and_every_way_is_told(domain: StorageDomain) 
     scan_domain(domain)
     services.read_maps_for(volume(domain, "snap1.img"))
     found = plans_from_inventory(volume(domain, "base.img"), volume(domain, "snap1.img"))
-    assert [plan.strategy for plan in found] == ["rebase", "commit", "convert"]
-    costs = {plan.strategy: (plan.bytes_to_copy, plan.bytes_written) for plan in found}
-    assert costs == {
-        "commit": (8 * MIB, 8 * MIB), "rebase": (5 * MIB, 5 * MIB), "convert": (13 * MIB, 13 * MIB),
-    }  # fmt: skip
+    # A rebase would copy least, but onto nothing it reads the holes of the raw base as well.
+    assert [plan.strategy for plan in found] == ["commit", "convert", "rebase"]
+    copied = {plan.strategy: plan.bytes_to_copy for plan in found}
+    assert copied == {"commit": 8 * MIB, "rebase": 5 * MIB, "convert": 13 * MIB}
+    for plan in found:
+        assert plan.bytes_to_copy is not None
+        assert plan.bytes_written is not None
+        tables = plan.bytes_written - plan.bytes_to_copy
+        assert 0 <= tables <= (512 * 1024 if plan.strategy == "rebase" else 0)
 
 
 def test_an_unsafe_chain_is_no_witness(tmp_path: Path) -> None:
