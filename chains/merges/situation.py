@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from django.db.models.fields.json import KT
+
 from chains.core.extents import ExtentMap
 from chains.core.forest import Forest
 from chains.core.plans import Plan, layers_between, plans
@@ -39,10 +41,11 @@ def of_family(
 
 def data_files_of(domain: StorageDomain) -> dict[str, str]:
     """Which volumes of the domain hold the data of which layers."""
-    owners = domain.volumes.filter(header__data_file__isnull=False)
+    # As text a JSON null is no name; as JSON it is a value, and every volume of the domain has one.
+    owners = domain.volumes.annotate(names=KT("header__data_file")).filter(names__isnull=False)
     return _data_files(
         domain.path,
-        ((row.path, row.header["data_file"]) for row in owners if row.header),
+        owners.values_list("path", "names"),
         os.path.normpath,  # a page does not touch storage; the preflight follows links
     )
 

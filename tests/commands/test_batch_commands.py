@@ -56,7 +56,7 @@ def test_a_batch_is_planned(lab):
     assert json.loads(single.out)["bytes_to_copy"] == rows["a/l2.qcow2"]["bytes_to_copy"]
     assert json.loads(single.out)["strategy"] == rows["a/l2.qcow2"]["strategy"]
     none = manage("plan_batch", "lab", "--disk", "new/l1.qcow2", "--scope", "depth", "--depth", "2")
-    assert (none.code, none.err) == (1, ["manage.py plan_batch: nothing to merge"])
+    assert (none.code, none.err) == (1, ["strata: nothing to merge"])
     assert Merge.objects.count() == 0
 
 
