@@ -238,8 +238,7 @@ class _Planner:
         if not all(reasons):
             reading = ("A worker reads its block map now: the plan follows by itself.",)
             return Row(disk.pk, disk.name, Verdict.READING, reading, run)
-        fewest = min(map(len, reasons))
-        nearest = next(found for found in reasons if len(found) == fewest)
+        nearest: list[str] = min(reasons, key=len)  # the way that is nearest to open
         return Row(disk.pk, disk.name, Verdict.REFUSED, tuple(nearest), run)
 
     def _plans(self, key: str, run: ScopedRun) -> list[Plan]:
