@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
+import django
+
 from chains.core.chain import read_chain
 from chains.core.extents import ExtentMap
 from chains.core.forest import link
 from chains.core.plans import Plan
 from chains.core.reads import read_chain_maps
 from chains.core.situation import PlanVolume, Situation
-from chains.merges.work import commands
 
 POLL_SECONDS = 0.002
 
@@ -113,6 +114,11 @@ def written_by(argv: Sequence[str], folder: Path) -> int:
 
 def copy_commands(folder: Path, plan: Plan) -> tuple[list[list[str]], list[list[str]]]:
     """The commands of a plan that copy, and, of a new volume, the one that verifies it."""
+    # The plan's commands stand among the models, which need Django's settings, though no database.
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    django.setup()
+    from chains.merges.work import commands
+
     formats = {path: Path(path).suffix.removeprefix(".") for path in plan.layers}
     found = commands(str(folder), plan, 0, formats)
     return found.copy, found.verify
