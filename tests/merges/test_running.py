@@ -4,7 +4,7 @@ import asyncio
 import resource
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -193,15 +193,22 @@ def test_the_bar_does_not_fall_when_another_worker_goes_on(
     assert merge.bytes_done == merge.bytes_total
 
 
+@pytest.fixture
+def source(tmp_path: Path) -> Iterator[Path]:
+    """A folder for large images, gone afterwards: pytest keeps the last runs' files."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [None, 60 * MIB])
 @pytest.mark.parametrize("strategy", real_merges.STRATEGIES)
 def test_the_bar_and_the_time_left_of_a_real_merge(
-    tmp_path: Path, transactional_db: None, strategy: str, rate: int | None
+    tmp_path: Path, source: Path, transactional_db: None, strategy: str, rate: int | None
 ) -> None:
     """Where nothing holds the merge, a busy machine may spoil one try: the best of three counts."""
-    source = tmp_path / "source"
-    source.mkdir()
     real_merges.chain(source, 512 if rate else 1536)
     tries = []
     for number in range(3):
