@@ -36,10 +36,13 @@ class Space:
         return cls(before, peak, peak if plan.keep_seconds else after, after)
 
 
-def steps(plan: Plan, volumes: Sequence[Volume]) -> dict[str, list[list[str]]]:
+def steps(
+    plan: Plan, volumes: Sequence[Volume], options: Options = DEFAULT
+) -> dict[str, list[list[str]]]:
     """The exact commands of each step; N stands for the merge's number."""
     formats = {volume.path: volume.format for volume in volumes}
-    found = commands(volumes[0].domain.path, plan, N, formats).of_steps()
+    domain = volumes[0].domain
+    found = commands(domain.path, plan, N, formats, options.rate or domain.rate).of_steps()
     return {name.value: argvs for name, argvs in found.items()}
 
 
@@ -58,7 +61,7 @@ def facts(plan: Plan, volumes: Sequence[Volume], options: Options = DEFAULT) -> 
         "space": space.__dict__ if space else None, "broken_off": broken_off(plan),
         "commands": [
             {"step": step, "argv": [portable(part) for part in argv], "shell": shown(argv)}
-            for step, argvs in steps(plan, volumes).items()
+            for step, argvs in steps(plan, volumes, options).items()
             for argv in argvs
         ],
         "refusals": [{"code": r.code, "text": r.text} for r in plan.refusals],

@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models import BigIntegerField, F
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from chains.core.progress import Progress
@@ -155,12 +155,15 @@ def note_stderr(step: MergeStep, text: str) -> None:
 
 
 def report(pk: int, progress: Progress) -> bool:
-    """Write the bar; returns whether somebody asked to cancel."""
+    """Write the bar, which never falls, whoever went on with it; returns whether somebody asked to cancel."""
     with transaction.atomic():
         _touch(
-            pk, percent=progress.percent, bytes_done=progress.done,
-            throughput=progress.throughput, seconds_left=progress.seconds_left,
-        )  # fmt: skip
+            pk,
+            percent=Greatest(F("percent"), progress.percent),
+            bytes_done=Greatest(F("bytes_done"), progress.done, output_field=BigIntegerField()),
+            throughput=progress.throughput,
+            seconds_left=progress.seconds_left,
+        )
     return cancel_requested(pk)
 
 
