@@ -14,7 +14,7 @@ from procrastinate.jobs import Status
 from chains.inventory import services as inventory
 from chains.inventory.jobs import MERGE, NOTIFY, PURGE, SCAN
 from chains.merges import delivery, kept, queue, recovery, runner
-from chains.models import WorkerHost
+from chains.models import ScanState, WorkerHost
 
 logger = logging.getLogger(__name__)
 BEAT_SECONDS = 3.0
@@ -29,7 +29,9 @@ async def scan(pk: int) -> None:
     """Read a domain or a disk."""
     _scanning.add(pk)
     try:
-        await database_sync_to_async(inventory.run_scan)(pk)
+        scan = await database_sync_to_async(inventory.run_scan)(pk)
+        if scan.disk_id is None and scan.state == ScanState.SUCCEEDED:
+            await database_sync_to_async(kept.reconcile)(scan.domain)
     finally:
         _scanning.discard(pk)
 

@@ -8,6 +8,7 @@ from chains.core.errors import StrataError
 from chains.core.names import portable
 from chains.core.scopes import MAX_DEPTH, Scope, ScopeKind
 from chains.core.states import Verification
+from chains.merges.options import check_rate
 from chains.models import Disk, Finding, Merge, Notice, Scan, StorageDomain, Volume
 
 
@@ -142,9 +143,17 @@ class MannerSerializer(serializers.Serializer[Any]):
 
     verification = serializers.ChoiceField(list(Verification), default=Verification.MOVED)
     rate = serializers.IntegerField(
-        min_value=65536, max_value=2**50, allow_null=True, default=None,
-        help_text="most bytes a second; null: what the domain allows",
+        min_value=0, allow_null=True, default=None,
+        help_text="most bytes a second; null: what the domain allows; 0: no limit",
     )  # fmt: skip
+
+    def validate_rate(self, rate: int | None) -> int | None:
+        """Raises ValidationError for what no merge can be held to."""
+        try:
+            check_rate(rate or 0)
+        except StrataError as error:
+            raise serializers.ValidationError(str(error)) from None
+        return rate
 
 
 class MergeRequestSerializer(ScopeSerializer, MannerSerializer):
@@ -169,7 +178,15 @@ class PolicySerializer(serializers.Serializer[Any]):
     keep_seconds = serializers.IntegerField(required=False)
     merges_at_once = serializers.IntegerField(required=False)
     window = serializers.CharField(required=False, allow_blank=True)
-    rate = serializers.IntegerField(required=False, allow_null=True)
+    rate = serializers.IntegerField(required=False, allow_null=True, min_value=0)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A word that is not known may be one that was mistyped."""
+        if unknown := sorted(set(self.initial_data) - set(self.fields)):
+            raise serializers.ValidationError(
+                {name: ["There is no such field."] for name in unknown}
+            )
+        return attrs
 
 
 class PlanSerializer(serializers.Serializer[Any]):

@@ -19,6 +19,9 @@ def advice(found: Sequence[Plan]) -> str:
     others = ", ".join(f"{plan.strategy} {binary(plan.burden)}" for plan in open_)
     cost = f"it has the least to do, {binary(best.burden)} read, written, compared and sought for; {others}"
     shared = ", sharing the blocks of the old layers" if best.by_reference else ""
+    undoable = [plan.strategy for plan in open_ if plan.keep_seconds]
+    if undoable and not best.keep_seconds:
+        cost += f". It can not be undone here; {' and '.join(undoable)} can"
     return f"Take {best.strategy}{shared}: {cost}."
 
 
@@ -31,6 +34,6 @@ def broken_off(plan: Plan) -> str:
 
 _BROKEN_OFF = {
     Strategy.CONVERT: "Nothing has happened: the new volume is deleted.",
-    Strategy.COMMIT: "Every guest reads right, but base is no restore point any more; run it again.",
+    Strategy.COMMIT: "Every guest reads right, but the restore points of base and of all below top are spoiled; run it again.",
     Strategy.REBASE: "Every guest reads right, and top may have grown; run it again.",
 }

@@ -50,6 +50,7 @@ class Plan:
     by_reference: bool = False  # the file system shares the blocks with the new volume
     keep_seconds: int = 0  # how long an undo is possible
     copied_aside: str | None = None  # what is written in place, and kept as a shared copy of itself
+    token: str = ""  # of the directory for what is kept aside: numbers alone may come again
     overhead: int = 0  # of a plan: the bytes that could be moved in the time lost besides
 
     @property
@@ -94,7 +95,8 @@ class Plan:
     def aside(self, path: str, number: int | str) -> str:
         """Where an old layer is kept for an undo: beside its place, so that its backing name holds."""
         name = PurePosixPath(path)
-        return str(name.parent / f"{KEPT}{number}" / name.name)
+        mark = f"{number}-{self.token}" if self.token else str(number)
+        return str(name.parent / f"{KEPT}{mark}" / name.name)
 
     def temporary_path(self, number: int | str) -> str:
         """Where the new volume is built; scans pass over names that begin so."""
@@ -149,11 +151,8 @@ def _unpack(value: Any) -> Any:
 
 def layers_between(situation: Situation, base: str, top: str) -> list[PlanVolume]:
     """The layers from top down to base; raises PlanError when base is not under top."""
-    for path in (base, top):
-        if path not in situation.volumes:
-            raise PlanError(
-                f"{display(path)} is not a volume of this domain; scan it, or name another"
-            )
+    if not {base, top} <= set(situation.volumes):
+        raise _not_below(base, top)
     if base == top:
         raise PlanError("base and top are the same volume: a merge joins at least two layers")
     layers, path = [], top
@@ -164,10 +163,14 @@ def layers_between(situation: Situation, base: str, top: str) -> list[PlanVolume
             return layers
         below = volume.backing_path
         if below is None or below not in situation.volumes or len(layers) > len(situation.volumes):
-            raise PlanError(
-                f"{display(base)} is not below {display(top)}: name two layers of one chain, base first"
-            )
+            raise _not_below(base, top)
         path = below
+
+
+def _not_below(base: str, top: str) -> PlanError:
+    return PlanError(
+        f"{display(base)} is not below {display(top)}: name two layers of one chain, base first"
+    )
 
 
 def plan_merge(

@@ -55,7 +55,7 @@ def _space(plan: Plan) -> list[Refusal]:
         Refusal(
             "no-space",
             f"It needs {binary(needed)} and {binary(spare)} in reserve, and {binary(free)} are free:"
-            f" free another {binary(needed + spare - free)} first.",
+            f" free another {binary(needed + spare - free)} first, and scan the domain.",
         )
     ]
 
@@ -141,7 +141,7 @@ def _siblings(situation: Situation, plan: Plan) -> list[Refusal]:
                 Refusal(
                     "shared",
                     f"{display(path)} would be {how}, but other overlays hang on it"
-                    f" ({names}{more}): merge above it, or remove them first.",
+                    f" ({names}{more}): merge above it, or remove them first, and scan the domain.",
                 )
             )
     return found

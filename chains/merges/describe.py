@@ -42,7 +42,7 @@ def steps(
     """The exact commands of each step; N stands for the merge's number."""
     formats = {volume.path: volume.format for volume in volumes}
     domain = volumes[0].domain
-    found = commands(domain.path, plan, N, formats, options.rate or domain.rate).of_steps()
+    found = commands(domain.path, plan, N, formats, options.rate_in(domain)).of_steps()
     return {name.value: argvs for name, argvs in found.items()}
 
 

@@ -44,7 +44,7 @@ def phases(
     known = of(plan.strategy) or of(None)
     if known is None or plan.bytes_to_copy is None:
         return None
-    rate = options.rate or domain.rate
+    rate = options.rate_in(domain)
     compared = 0 if options.verification is Verification.NONE else outcome.compared(plan)
     found = {
         StepName.COPY.value: outcome.copied(plan) / known[0],

@@ -19,7 +19,7 @@ from chains.core.states import Kept
 from chains.inventory import audit
 from chains.merges import files, journal
 from chains.merges.work import StopError
-from chains.models import Merge
+from chains.models import Merge, StorageDomain
 from chains.storage.directory import share
 
 
@@ -45,6 +45,19 @@ class KeptFile:
 def identity(path: str) -> str:
     """What tells a file from any other and from itself before a write, whatever its name; raises OSError."""
     return Fingerprint.of(os.lstat(path))._replace(ctime_ns=0).to_text()
+
+
+def state(path: str) -> str:
+    """The same, and anything done to its inode besides; raises OSError."""
+    return Fingerprint.of(os.lstat(path)).to_text()
+
+
+def is_as(path: str, wanted: str) -> bool:
+    """Whether just this file stands there, and nobody has touched it."""
+    try:
+        return state(path) == wanted
+    except FileNotFoundError:
+        return False
 
 
 def is_at(path: str, wanted: str) -> bool:
@@ -131,6 +144,18 @@ def clear(root: str, kept: list[KeptFile]) -> None:
         with contextlib.suppress(OSError):  # not empty, or gone
             os.rmdir(directory)
         files.sync(os.path.dirname(directory))
+
+
+def left_of(root: str, kept: list[KeptFile]) -> bool:
+    """Whether all that was kept is still there (a rebase may have had nothing to keep)."""
+    return all(is_at(os.path.join(root, file.aside), file.identity) for file in kept)
+
+
+def reconcile(domain: StorageDomain) -> None:
+    """What somebody has taken away by hand is no longer kept, and gives nothing back; raises OSError."""
+    for merge in domain.merges.filter(kept=Kept.KEPT.value):
+        if not left_of(domain.path, [KeptFile.from_json(row) for row in merge.kept_files]):
+            journal.set_kept(merge.pk, Kept.PURGED)
 
 
 def purge(pk: int) -> None:

@@ -7,16 +7,16 @@ from django.db import transaction
 
 from chains.core import windows
 from chains.core.errors import StrataError
-from chains.core.units import binary, parse_seconds, parse_size, span
+from chains.core.units import binary, parse_seconds, span
 from chains.inventory import audit
 from chains.inventory.services import BadRequestError, check
 from chains.merges import queue
+from chains.merges.options import check_rate, parse_rate
 from chains.models import StorageDomain, User
 from chains.permissions import Action
 
 LONGEST_KEEP = 366 * 86_400
 MOST_AT_ONCE = 64
-LEAST_RATE = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,7 @@ class Policy:
         """Read what a form or a command line says; what is not said stays. Raises BadRequestError."""
         try:
             keep = parse_seconds(words["keep"]) if words.get("keep") else now.keep_seconds
-            rate = now.rate
-            if "rate" in words:
-                none = words["rate"].strip().lower() in {"", "none", "0"}
-                rate = None if none else parse_size(words["rate"].removesuffix("/s"))
+            rate = parse_rate(words["rate"]) or None if "rate" in words else now.rate
             at_once = words.get("merges_at_once", "").strip() or str(now.merges_at_once)
             if not (at_once.isascii() and at_once.isdecimal() and len(at_once) < 6):
                 raise BadRequestError("Merges at once is a whole number.")
@@ -61,16 +58,15 @@ class Policy:
     def check(self) -> None:
         """Raises BadRequestError, saying what would do."""
         if not 0 <= self.keep_seconds <= LONGEST_KEEP:
-            raise BadRequestError("Old layers are kept for a year at most (0: not at all).")
+            raise BadRequestError("Old layers are kept for 0 (not at all) up to 366 days.")
         if not 1 <= self.merges_at_once <= MOST_AT_ONCE:
             raise BadRequestError(f"Merges at once are 1 to {MOST_AT_ONCE}.")
-        if self.rate is not None and not LEAST_RATE <= self.rate < 2**50:
-            raise BadRequestError(f"A limit is {binary(LEAST_RATE)} a second or more; none is “”.")
         if len(self.window) > 200:
             raise BadRequestError("A maintenance window has at most 200 characters.")
         try:
+            check_rate(self.rate or 0)
             windows.parse(self.window)
-        except windows.WindowError as error:
+        except StrataError as error:
             raise BadRequestError(str(error)) from None
 
 

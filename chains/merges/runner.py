@@ -97,7 +97,10 @@ async def _carry_out(merge: Merge) -> None:
 
 
 def _work(merge: Merge) -> Work:
-    plan, how = Plan.from_json(merge.plan), Options(Verification(merge.verification), merge.rate)
+    plan, how = (
+        Plan.from_json(merge.plan),
+        Options(Verification(merge.verification), merge.rate or 0),
+    )
     work = Work(
         merge.pk, merge.domain.path, merge.domain.read_only, plan,
         expected=None if merge.undoes else estimates.phases(plan, how, merge.domain),

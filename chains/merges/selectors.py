@@ -6,7 +6,6 @@ from typing import Any
 from django.db.models import Case, Q, QuerySet, When
 from django.utils import timezone
 
-from chains.core.layer import Fingerprint
 from chains.core.names import display
 from chains.core.plans import Plan
 from chains.core.states import PAST_RETURN, UNFINISHED, Kept, MergeState, StepState
@@ -47,10 +46,11 @@ def undo_refusal(merge: Merge) -> str:
         return "The storage domain is read-only in Strata; an admin can change that."
     plan = Plan.from_json(merge.plan)
     joined = merge.domain.volumes.filter(path=plan.new_path(merge.pk)).first()
-    was = Fingerprint.from_text(merge.joined)
-    if joined is None or Fingerprint.from_text(joined.fingerprint)._replace(ctime_ns=0) != was:
+    if joined is None or joined.fingerprint != merge.joined:
         name = display(plan.new_path(merge.pk))
         return f"{name} has been written, merged or replaced since: the merge can not be undone any more."
+    if joined.backing_path != plan.below:
+        return f"{display(joined.path)} lies over another layer since: undo what was merged below it first."
     return ""
 
 

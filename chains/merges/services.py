@@ -87,7 +87,7 @@ def request_merge(
                 family=family, base_text=base.path_text, top_text=top.path_text, strategy=plan.strategy,
                 plan=plan.to_json(), picture=picture(top), requested_by=user,
                 verification=options.verification.value, batch=options.batch,
-                rate=options.rate or domain.rate, seconds_expected=estimates.seconds(plan, options, domain),
+                rate=options.rate_in(domain), seconds_expected=estimates.seconds(plan, options, domain),
                 bytes_total=2 * (plan.bytes_to_copy or 0),
             )  # fmt: skip
             _begin(merge, STEPS)

@@ -2,13 +2,15 @@
 
 import os
 import posixpath
+import secrets
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from chains.core.chain import read_chain
 from chains.core.costs import Strategy
 from chains.core.forest import Forest
-from chains.core.layer import Layer, read_layer
+from chains.core.layer import Fingerprint, Layer, read_layer
 from chains.core.names import display
 from chains.core.plans import plan_merge
 from chains.core.progress import PhaseName
@@ -51,7 +53,7 @@ async def preflight(work: Work, step: MergeStep) -> None:
     await refuse_users(work, concerned(situation, plan))
     work.fingerprints = {path: forest.layers[path].fingerprint.to_text() for path in plan.layers}
     work.formats = {path: forest.layers[path].format for path in plan.layers}
-    work.plan = plan
+    work.plan = plan = replace(plan, token=secrets.token_hex(4) if plan.keep_seconds else "")
     work.measure()
     await db(
         journal.keep_plan,
@@ -90,8 +92,18 @@ async def copy(work: Work, step: MergeStep) -> None:
     await running.told(work, PhaseName.SETTLE, files.settle_in_place, work, work.written)
     await db(account.close, ios)
     layer = await aside(read_layer, work.root, work.written)
+    _check_same_file(work, work.written, layer)
     work.fingerprints[work.written] = layer.fingerprint.to_text()
     await db(journal.keep_layers, work.pk, packed(work))
+
+
+def _check_same_file(work: Work, path: str, layer: Layer) -> None:
+    """What was written in place is the file that was read before it; raises StopError."""
+    before = Fingerprint.from_text(work.fingerprints[path])
+    if layer.fingerprint[:2] != before[:2]:
+        raise StopError(
+            f"{display(path)} was replaced by another file while it was merged; nothing more is done. Compare its content before you go on."
+        )
 
 
 async def _tie_back(work: Work, step: MergeStep) -> None:
@@ -227,7 +239,7 @@ async def remove(work: Work, step: MergeStep) -> None:
         await aside(kept.move_aside, work.at(path), work.aside(path))
     found = await aside(kept.found, work.root, work.plan, work.pk)
     size = await aside(kept.size, work.root, work.plan, found)
-    joined = await aside(kept.identity, work.new)
+    joined = await aside(kept.state, work.new)
     rows = [file.to_json() for file in found]
     await db(journal.keep, work.pk, rows, size, joined, work.plan.keep_seconds)
 
@@ -267,6 +279,7 @@ async def take_back(work: Work, step: MergeStep) -> None:
     old = work.plan.copied_aside
     if old is not None and await aside(os.path.lexists, work.aside(old)):
         await refuse_users(work, await aside(above, work))
+        _check_same_file(work, old, await aside(read_layer, work.root, old))
         await aside(kept.put_back, work.aside(old), work.at(old))
     else:
         await _tie_back(work, step)
@@ -280,7 +293,8 @@ def left_behind(work: Work, steps: list[MergeStep]) -> str:
     if work.plan.strategy == Strategy.COMMIT:
         return (
             f"Every guest reads as before, but {display(work.plan.base)} has taken some of the data"
-            " in: it is no restore point any more. The same merge, asked for again, finishes it."
+            f" in: it, and every layer up to {display(work.plan.top)}, is no restore point any more. The"
+            " same merge, asked for again, finishes it."
         )
     return (
         f"Every guest reads as before; {display(work.plan.top)} may have grown. The same merge, asked"

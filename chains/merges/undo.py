@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from chains.core.chain import read_chain
 from chains.core.costs import Strategy
+from chains.core.layer import read_layer
 from chains.core.names import display
 from chains.core.states import Kept, StepName
 from chains.inventory.scan import read_forest
@@ -50,9 +51,14 @@ async def preflight(work: Work, step: MergeStep) -> None:
 def _check(work: Work, joined: str) -> None:
     if work.read_only:
         raise StopError("The storage domain is read-only in Strata; an admin can change that.")
-    if not kept.is_at(work.at(joined), _undone(work).joined):
+    if not kept.is_as(work.at(joined), _undone(work).joined):
         raise StopError(
             f"{display(joined)} has been written, merged or replaced since: the merge can not be undone any more."
+        )
+    below = read_layer(work.root, joined, work.formats.get(joined)).backing_path
+    if below != work.plan.below:
+        raise StopError(
+            f"{display(joined)} lies over another layer since: undo what was merged below it first."
         )
     for file in _files(work):
         if not kept.is_at(work.at(file.aside), file.identity):
@@ -104,6 +110,10 @@ async def remove(work: Work, step: MergeStep) -> None:
         if await aside(os.path.lexists, source or target):
             await aside(_check_unread, work, joined)
             await refuse_users(work, [joined])
+            back = work.plan.top if work.plan.top != joined else work.plan.layers[1]
+            chain = await aside(read_chain, work.root, back)
+            if not chain.is_safe:
+                raise StopError(f"The chain of {display(back)} is not whole: see its findings.")
             argv = ["mv", source, target] if source else ["rm", target]
             await db(journal.note_command, step, shown(argv))
             await aside(_let_go, source, target)
@@ -117,7 +127,7 @@ def _strangers(work: Work, joined: str) -> list[str]:
 
 
 def _check_unread(work: Work, joined: str) -> None:
-    if not kept.is_at(work.at(joined), _undone(work).joined):
+    if not kept.is_as(work.at(joined), _undone(work).joined):
         raise StopError(
             f"{display(joined)} was written while the merge was undone. Nothing more is done: compare its content before you go on."
         )
@@ -143,6 +153,7 @@ RUN: dict[StepName, Callable[[Work, MergeStep], Awaitable[None]]] = {
 
 
 async def take_back(work: Work) -> str:
-    """Nothing was changed yet: the merge may be undone later."""
-    await db(journal.set_kept, _undone(work).pk, Kept.KEPT)
-    return "Nothing was changed; the old layers are kept as before."
+    """Nothing was changed yet: the merge may be undone later, if what it kept is still there."""
+    left = await aside(kept.left_of, work.root, _files(work))
+    await db(journal.set_kept, _undone(work).pk, Kept.KEPT if left else Kept.PURGED)
+    return "Nothing was changed; the old layers are as before."

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from chains.core import advice, names, units
 from chains.core.plans import Plan
 from chains.diagrams.palette import colour_class
+from chains.models import UNDO
 
 register = template.Library()
 
@@ -31,13 +32,18 @@ _STEPS = {
 }
 
 
+_UNDO_STEPS = {
+    "preflight": "Check that all is where the merge left it",
+    "switch": "Give the old layers their names, and put the overlays onto them",
+    "remove": "Let the joined volume go",
+}
 _VERIFICATIONS = {
     "moved": "the moved bytes", "content": "the moved bytes, and every guest’s whole view",
     "none": "none: sizes only",
 }  # fmt: skip
 _CANCELS = {
     "convert": "The new volume is thrown away, and the chain stays as it was.",
-    "commit": "Every guest reads as before, but base has taken in what was copied so far: it is no restore point any more.",
+    "commit": "Every guest reads as before, but base has taken in what was copied so far: the restore points of base and of all below top are spoiled.",
     "rebase": "Every guest reads as before; top may have grown by what was copied so far.",
     "undo": "The joined volume stays, and the old layers are kept as before.",
 }
@@ -200,9 +206,10 @@ def notice_tone(state: str) -> str:
 
 
 @register.filter
-def step_words(name: str) -> str:
-    """What a step of a merge does."""
-    return _STEPS.get(name, name)
+def step_words(name: str, strategy: str) -> str:
+    """What a step of a merge does, or of an undo."""
+    words = _UNDO_STEPS if strategy == UNDO else _STEPS
+    return words.get(name, name)
 
 
 @register.filter

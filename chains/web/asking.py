@@ -8,8 +8,7 @@ from django.http import QueryDict
 from chains.core.errors import StrataError
 from chains.core.scopes import Scope
 from chains.core.states import Verification
-from chains.core.units import parse_size
-from chains.merges.options import Options
+from chains.merges.options import Options, parse_rate
 from chains.merges.scoped import run_of_disk
 from chains.models import Disk, Volume
 
@@ -56,8 +55,7 @@ def options(asked: QueryDict) -> Options:
     way = ways.get(asked.get("verification", Verification.MOVED))
     if way is None:
         raise StrataError("There is no such verification.")
-    rate = asked.get("rate", "").strip().removesuffix("/s")
-    return Options(way, parse_size(rate) if rate else None)
+    return Options(way, parse_rate(asked.get("rate", "")))
 
 
 def _pick(volumes: list[Volume], wanted: str | None, default: int) -> Volume:

@@ -176,7 +176,8 @@ def merge(request: HttpRequest, pk: int) -> HttpResponse:
     plan = Plan.from_json(found.plan)
     undone = found.state in {MergeState.CANCELLED, MergeState.FAILED}
     number = found.undoes_id or found.pk
-    before, after = pictures.before_after(found.picture, plan, number, planned=not undone)
+    planned = not undone and not found.is_undo
+    before, after = pictures.before_after(found.picture, plan, number, planned=planned)
     if found.is_undo:
         before, after = after, before
     context = {

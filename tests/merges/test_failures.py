@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from chains.core.states import StepName
 from chains.inventory.scan import scan_domain
-from chains.merges import recovery, runner, services, steps, watch
+from chains.merges import files, recovery, runner, services, steps, watch
 from chains.merges.work import Work
 from chains.models import Merge, StorageDomain, User
 from tests import images
@@ -188,6 +188,28 @@ def test_a_layer_that_somebody_changes_in_the_midst(
     assert {path.name for path in root.iterdir()} == {"base.qcow2", "mid.qcow2", "top.qcow2"}
     scan_domain(domain)
     assert not domain.findings.exists()
+
+
+def test_a_base_that_is_replaced_while_it_is_written(
+    domain: StorageDomain, asked: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is verified: the old layers are not removed for a file that nobody has written."""
+    root = Path(domain.path)
+    before = small_chain(root)
+    merge = asked("base.qcow2", "mid.qcow2", "commit")
+    Merge.objects.filter(pk=merge.pk).update(verification="none")
+    real = files.settle_in_place
+    whole = (root / "base.qcow2").read_bytes()
+
+    def replaced(work: Work, written: str) -> None:
+        (root / "copy").write_bytes(whole)
+        (root / "copy").replace(root / "base.qcow2")
+        real(work, written)
+
+    monkeypatch.setattr(files, "settle_in_place", replaced)
+    assert run(merge).state == "failed"
+    assert "base.qcow2 was replaced by another file" in merge.message
+    assert images.view(root / "top.qcow2") == before
 
 
 @pytest.mark.parametrize("strategy", WAYS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from chains.core.plans import Plan
 from chains.core.states import StepName
 from chains.inventory.scan import scan_domain
 from chains.merges import kept, recovery, runner, services, undo
 from chains.merges.work import Work
-from chains.models import Merge, StorageDomain
+from chains.models import Merge, StorageDomain, Volume
 from tests import images
 
 MIB = images.MIB
@@ -259,7 +261,7 @@ def test_a_purge_that_was_cut_goes_on_and_spares_what_is_not_ours(
     root = Path(domain.path)
     chain(root)
     merge = run(asked(NAMES[0], NAMES[2], "convert"))
-    aside = root / f".strata-kept-{merge.pk}"
+    (aside,) = root.glob(f".strata-kept-{merge.pk}-*")
     (aside / "notes.txt").write_text("an operator's")
     Merge.objects.filter(pk=merge.pk).update(kept_until=timezone.now() - timedelta(seconds=1))
     real, count = os.unlink, 0
@@ -303,3 +305,84 @@ def test_a_broken_off_commit_leaves_base_whole_where_blocks_are_shared(
     assert whole == keeping.shares_blocks
     assert ("The chain is as it was." in merge.message) == keeping.shares_blocks
     assert not is_kept(root)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower"), [("convert", "commit"), ("rebase", "convert"), ("convert", "convert")]
+)
+def test_a_merge_above_another_one_is_undone_after_it(
+    domain: StorageDomain, asked: Ask, upper: str, lower: str
+) -> None:
+    """The layers that would come back lie over one that the lower merge has taken away."""
+    StorageDomain.objects.update(keep_seconds=DAY)
+    domain.refresh_from_db()
+    root = Path(domain.path)
+    views = chain(root)
+    images.overlay(root / "s4.qcow2", NAMES[3], "qcow2", "write -P 8 1M 64k")
+    leaf = images.view(root / "s4.qcow2")
+    first = run(asked(NAMES[2], NAMES[3], upper))
+    second = run(asked(NAMES[0], NAMES[1], lower))
+    assert (first.state, second.state) == ("succeeded", "succeeded")
+    with pytest.raises(services.RefusedError, match=r"lies over another layer|written, merged"):
+        services.request_undo(first, None, "test", queue=False)
+    # Also where the inventory does not know of it yet.
+    Volume.objects.filter(path=first_joined(first)).update(
+        fingerprint=first.joined, backing_path=first.plan["below"]
+    )
+    back = services.request_undo(first, None, "test", queue=False)
+    assert run(back).state == "failed"
+    assert images.view(root / "s4.qcow2") == leaf
+    if lower == "convert":
+        assert undone(second).state == "succeeded"
+        assert images.view(root / "s4.qcow2") == leaf
+        assert {n: images.view(root / n) for n in NAMES[:2]} == {n: views[n] for n in NAMES[:2]}
+
+
+def first_joined(merge: Merge) -> str:
+    return Plan.from_json(merge.plan).new_path(merge.pk)
+
+
+@pytest.mark.parametrize("strategy", ["convert", "rebase"])
+def test_what_lies_in_a_place_of_the_same_number_is_left_alone(
+    domain: StorageDomain, asked: Ask, strategy: str
+) -> None:
+    """Numbers come again with a new database: what an earlier one kept is not taken for ours."""
+    StorageDomain.objects.update(keep_seconds=DAY)
+    domain.refresh_from_db()
+    root = Path(domain.path)
+    views = chain(root)
+    merge = asked(NAMES[0], NAMES[3], strategy)
+    foreign = root / f".strata-kept-{merge.pk}" / NAMES[3]
+    images.qcow2(foreign, 40 * MIB)
+    before = foreign.read_bytes()
+    assert run(merge).state == "succeeded", merge.message
+    assert undone(merge).state == "succeeded"
+    assert {name: images.view(root / name) for name in NAMES} == views
+    assert foreign.read_bytes() == before
+
+
+def test_a_write_that_hides_its_time_is_seen(domain: StorageDomain, asked: Ask) -> None:
+    StorageDomain.objects.update(keep_seconds=DAY)
+    domain.refresh_from_db()
+    root = Path(domain.path)
+    chain(root)
+    merge = run(asked(NAMES[0], NAMES[3], "convert"))
+    status = (root / NAMES[3]).stat()
+    images.write(root / NAMES[3], "qcow2", "write -P 9 0 64k")
+    os.utime(root / NAMES[3], ns=(status.st_atime_ns, status.st_mtime_ns))
+    written = images.view(root / NAMES[3])
+    assert undone(merge).state == "failed"
+    assert images.view(root / NAMES[3]) == written
+
+
+def test_what_was_taken_away_by_hand_is_no_longer_kept(domain: StorageDomain, asked: Ask) -> None:
+    StorageDomain.objects.update(keep_seconds=DAY)
+    domain.refresh_from_db()
+    root = Path(domain.path)
+    chain(root)
+    merge = run(asked(NAMES[0], NAMES[2], "convert"))
+    (aside,) = root.glob(f".strata-kept-{merge.pk}-*")
+    shutil.rmtree(aside)
+    kept.reconcile(domain)
+    merge.refresh_from_db()
+    assert merge.kept == "purged"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from django.utils import timezone
 
-from chains.core.layer import Fingerprint
 from chains.core.scopes import Scope, ScopeKind
 from chains.inventory import blockmaps
 from chains.inventory import services as inventory
@@ -101,10 +100,10 @@ def merge_of(domain: StorageDomain) -> Merge:
 def kept_merge(base: Volume, top: Volume) -> Merge:
     """A merge that is over and can be undone, as far as the database knows."""
     merge = merges.request_merge(base, top, None, "test", strategy="rebase", queue=False)
-    joined = Fingerprint.from_text(top.fingerprint)._replace(ctime_ns=0).to_text()
     Merge.objects.filter(pk=merge.pk).update(
-        state="succeeded", kept="kept", kept_bytes=4096, joined=joined,
+        state="succeeded", kept="kept", kept_bytes=4096, joined=top.fingerprint,
         kept_until=timezone.now() + timedelta(days=1),
+        plan=merge.plan | {"below": top.backing_path},  # as if it had been carried out
     )  # fmt: skip
     merge.refresh_from_db()
     return merge

@@ -14,9 +14,8 @@ from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.core.scopes import Scope, ScopeKind
 from chains.core.states import MergeState, Verification
-from chains.core.units import parse_size
 from chains.merges import runner
-from chains.merges.options import Options
+from chains.merges.options import Options, parse_rate
 from chains.merges.queue import waits_for
 from chains.merges.scoped import NothingToJoinError, run_of_disk
 from chains.merges.situation import AUTO
@@ -111,18 +110,18 @@ class FollowCommand(BaseCommand):
     def add_manner(self, parser: argparse.ArgumentParser) -> None:
         """How it is proven, and how fast it may be."""
         parser.add_argument(
-            "--verify", choices=list(Verification), default=Verification.MOVED,
+            "--verify", choices=[way.value for way in Verification], default=Verification.MOVED.value,
             help="moved: the bytes that change their place (default); content: every guest's whole view"
             " too; none: sizes only",
         )  # fmt: skip
         parser.add_argument(
-            "--rate", help="most bytes a second, like 50M (default: the domain's own)"
+            "--rate", help="most bytes a second, like 50M; none lifts the domain's own"
         )
 
     def options_of(self, options: dict[str, Any]) -> Options:
         """The same as the services take it; CommandError with exit code 2 for what is no rate."""
         try:
-            rate = parse_size(options["rate"]) if options["rate"] else None
+            rate = parse_rate(options["rate"] or "")
         except StrataError as error:
             raise CommandError(str(error), returncode=WRONG) from None
         return Options(Verification(options["verify"]), rate)
@@ -144,7 +143,9 @@ class MergeCommand(FollowCommand):
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """How it is carried out."""
-        parser.add_argument("--strategy", choices=[AUTO, *Strategy], default=AUTO)
+        parser.add_argument(
+            "--strategy", choices=[AUTO, *(way.value for way in Strategy)], default=AUTO
+        )
         self.add_manner(parser)
 
     def volumes(self, options: dict[str, Any]) -> tuple[Volume, Volume]:
