@@ -53,6 +53,7 @@ class Kept(StrEnum):
 
 
 STEPS = tuple(StepName)
+UNDO = "undo"  # the strategy of a merge that takes another one back
 # An undo moves no data.
 UNDO_STEPS = (StepName.PREFLIGHT, StepName.SWITCH, StepName.REMOVE)
 UNFINISHED = frozenset({MergeState.QUEUED, MergeState.RUNNING, MergeState.ATTENTION})

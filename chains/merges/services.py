@@ -13,6 +13,7 @@ from chains.core.errors import StrataError
 from chains.core.plans import Plan
 from chains.core.states import (
     STEPS,
+    UNDO,
     UNDO_STEPS,
     UNFINISHED,
     Kept,
@@ -29,7 +30,7 @@ from chains.merges.options import DEFAULT, Options
 from chains.merges.queue import dispatch_domain
 from chains.merges.selectors import can_cancel
 from chains.merges.situation import AUTO, plan_from_inventory
-from chains.models import UNDO, Disk, Merge, MergeStep, StorageDomain, User, Volume
+from chains.models import Disk, Merge, MergeStep, StorageDomain, User, Volume
 from chains.permissions import Action
 
 

@@ -13,11 +13,10 @@ from chains.models.inventory import (
     VolumeMap,
     WorkerHost,
 )
-from chains.models.merges import UNDO, Batch, Merge, MergeStep, Notice
+from chains.models.merges import Batch, Merge, MergeStep, Notice
 from chains.models.people import AuditRecord, Role, User
 
 __all__ = [
-    "UNDO",
     "AuditRecord",
     "Batch",
     "BlockMap",

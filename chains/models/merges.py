@@ -4,10 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from chains.core.states import UNFINISHED, Kept, MergeState, StepState, Verification
+from chains.core.states import UNDO, UNFINISHED, Kept, MergeState, StepState, Verification
 from chains.models.inventory import Disk, StorageDomain
-
-UNDO = "undo"  # the strategy of a merge that takes another one back
 
 
 class Batch(models.Model):

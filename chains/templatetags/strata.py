@@ -12,8 +12,8 @@ from django.utils.safestring import SafeString
 
 from chains.core import advice, names, units
 from chains.core.plans import Plan
+from chains.core.states import UNDO
 from chains.diagrams.palette import colour_class
-from chains.models import UNDO
 
 register = template.Library()
 
