@@ -50,6 +50,7 @@ def take(browser: Browser, address: str, scheme: str) -> None:
     }
     page.goto(f"{address}/")
     pages["domain"] = address + (page.get_attribute("main a[href^='/domains/']", "href") or "/")
+    pages["batch"] = f"{pages['domain']}batch/?all=1&scope=whole"
     page.goto(f"{address}/activity/")
     merge = page.query_selector("main a[href^='/merges/']")
     if merge is not None:
