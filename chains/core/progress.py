@@ -27,9 +27,11 @@ EXPECTED_SECONDS = 1.0
 # Bytes a second, and how long a byte takes to verify against a byte to copy: measured where all lay on one
 # disk. Only how they compare matters.
 GUESSED_SPEED = 500e6
-VERIFY_EFFORT = {Strategy.COMMIT: 1.0, Strategy.REBASE: 0.6, Strategy.CONVERT: 0.5}
-# The part of a copy that is its flush, and the seconds until all is switched and deleted.
-SETTLE_SHARE, FINISH_SECONDS = 0.05, 0.3
+VERIFY_EFFORT = {Strategy.COMMIT: 0.45, Strategy.REBASE: 0.3, Strategy.CONVERT: 0.35}
+# The part of a copy that is its flush (a convert leaves all of it to us, the others flush themselves), and
+# the seconds until all is switched and deleted.
+SETTLE_SHARE = {Strategy.COMMIT: 0.03, Strategy.REBASE: 0.03, Strategy.CONVERT: 0.18}
+FINISH_SECONDS = 0.3
 
 
 class PhaseName(StrEnum):
@@ -212,9 +214,10 @@ def of_merge(
     copying, verifying = (
         (expected or guess)[name.value] for name in (PhaseName.COPY, PhaseName.VERIFY)
     )
+    flush = SETTLE_SHARE[Strategy(plan.strategy)]
     phases = [
-        Phase(PhaseName.COPY, written, copied, copying * (1 - SETTLE_SHARE)),
-        Phase(PhaseName.SETTLE, 0, 0, copying * SETTLE_SHARE),
+        Phase(PhaseName.COPY, written, copied, copying * (1 - flush)),
+        Phase(PhaseName.SETTLE, 0, 0, copying * flush),
     ]
     if verified:
         phases.append(Phase(PhaseName.VERIFY, copied, copied, verifying))
