@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from chains.core.states import StepName
 from chains.inventory import blockmaps
 from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
-from chains.merges import runner, services
+from chains.merges import runner, services, steps
+from chains.merges.work import Work
 from chains.models import Merge, StorageDomain, Volume
+from tests import images
+
+MIB = images.MIB
 
 
 @pytest.fixture
@@ -56,3 +61,34 @@ def merged(asked: Callable[..., Merge]) -> Callable[..., Merge]:
         return row
 
     return merge
+
+
+def run(merge: Merge) -> Merge:
+    asyncio.run(runner.run(merge.pk))
+    merge.refresh_from_db()
+    return merge
+
+
+@pytest.fixture
+def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[StepName, Callable[[], None]], None]:
+    """Have something happen when a step is done, once."""
+
+    def hook(name: StepName, happen: Callable[[], None]) -> None:
+        real = steps.RUN[name]
+
+        async def step(work: Work, row: object) -> None:
+            await real(work, row)  # type: ignore[arg-type]
+            monkeypatch.setitem(steps.RUN, name, real)
+            happen()
+
+        monkeypatch.setitem(steps.RUN, name, step)
+
+    return hook
+
+
+def small_chain(root: Path) -> str:
+    """16 MiB of base, 12 MiB above it, an overlay; returns the guest's view."""
+    images.qcow2(root / "base.qcow2", 64 * MIB, "write -P 0xb1 0 16M")
+    images.overlay(root / "mid.qcow2", "base.qcow2", "qcow2", "write -P 0xc2 8M 12M")
+    images.overlay(root / "top.qcow2", "mid.qcow2", "qcow2", "write -P 0xd3 30M 1M")
+    return images.view(root / "top.qcow2")

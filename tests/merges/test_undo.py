@@ -52,6 +52,12 @@ def keeping(
         yield domain
 
 
+def keep(domain: StorageDomain) -> None:
+    """Have the domain keep old layers for a day."""
+    domain.keep_seconds = DAY
+    domain.save()
+
+
 def undone(merge: Merge) -> Merge:
     """Ask for the undo, and carry it out."""
     row = services.request_undo(merge, None, "test", queue=False)
@@ -115,8 +121,7 @@ def test_an_undo_that_is_cut(
     domain: StorageDomain, asked: Ask, monkeypatch: pytest.MonkeyPatch, strategy: str, top: int,
     name: StepName, late: bool,
 ) -> None:  # fmt: skip
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     views = chain(root)
     merge = run(asked(NAMES[0], NAMES[top], strategy))
@@ -143,8 +148,7 @@ def test_an_undo_that_is_cut(
 def test_an_undo_that_is_cut_between_two_layers(
     domain: StorageDomain, asked: Ask, monkeypatch: pytest.MonkeyPatch, moved: int
 ) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     views = chain(root)
     merge = run(asked(NAMES[0], NAMES[2], "convert"))
@@ -168,8 +172,7 @@ def test_an_undo_that_is_cut_between_two_layers(
 
 
 def test_what_a_guest_has_written_to_is_not_undone(domain: StorageDomain, asked: Ask) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     chain(root)
     merge = run(asked(NAMES[0], NAMES[3], "convert"))
@@ -188,8 +191,7 @@ def test_what_a_guest_has_written_to_is_not_undone(domain: StorageDomain, asked:
 def test_a_guest_that_writes_above_the_joined_volume_does_not_matter(
     domain: StorageDomain, asked: Ask
 ) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     chain(root)
     merge = run(asked(NAMES[0], NAMES[2], "convert"))
@@ -204,8 +206,7 @@ def test_a_guest_that_writes_above_the_joined_volume_does_not_matter(
 
 
 def test_a_name_that_is_taken_again_stops_it(domain: StorageDomain, asked: Ask) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     chain(root)
     merge = run(asked(NAMES[0], NAMES[2], "convert"))
@@ -217,8 +218,7 @@ def test_a_name_that_is_taken_again_stops_it(domain: StorageDomain, asked: Ask) 
 
 
 def test_two_who_undo_at_once_and_one_who_merges(domain: StorageDomain, asked: Ask) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     chain(Path(domain.path))
     merge = run(asked(NAMES[0], NAMES[1], "convert"))
     row = services.request_undo(merge, None, "test", queue=False)
@@ -233,8 +233,7 @@ def test_two_who_undo_at_once_and_one_who_merges(domain: StorageDomain, asked: A
 
 
 def test_the_purge_comes_when_its_time_has_come(domain: StorageDomain, asked: Ask) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     views = chain(root)
     merge = run(asked(NAMES[0], NAMES[2], "convert"))
@@ -256,8 +255,7 @@ def test_the_purge_comes_when_its_time_has_come(domain: StorageDomain, asked: As
 def test_a_purge_that_was_cut_goes_on_and_spares_what_is_not_ours(
     domain: StorageDomain, asked: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     chain(root)
     merge = run(asked(NAMES[0], NAMES[2], "convert"))
@@ -314,8 +312,7 @@ def test_a_merge_above_another_one_is_undone_after_it(
     domain: StorageDomain, asked: Ask, upper: str, lower: str
 ) -> None:
     """The layers that would come back lie over one that the lower merge has taken away."""
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     views = chain(root)
     images.overlay(root / "s4.qcow2", NAMES[3], "qcow2", "write -P 8 1M 64k")
@@ -347,8 +344,7 @@ def test_what_lies_in_a_place_of_the_same_number_is_left_alone(
     domain: StorageDomain, asked: Ask, strategy: str
 ) -> None:
     """Numbers come again with a new database: what an earlier one kept is not taken for ours."""
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     views = chain(root)
     merge = asked(NAMES[0], NAMES[3], strategy)
@@ -362,8 +358,7 @@ def test_what_lies_in_a_place_of_the_same_number_is_left_alone(
 
 
 def test_a_write_that_hides_its_time_is_seen(domain: StorageDomain, asked: Ask) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     chain(root)
     merge = run(asked(NAMES[0], NAMES[3], "convert"))
@@ -376,8 +371,7 @@ def test_a_write_that_hides_its_time_is_seen(domain: StorageDomain, asked: Ask) 
 
 
 def test_what_was_taken_away_by_hand_is_no_longer_kept(domain: StorageDomain, asked: Ask) -> None:
-    StorageDomain.objects.update(keep_seconds=DAY)
-    domain.refresh_from_db()
+    keep(domain)
     root = Path(domain.path)
     chain(root)
     merge = run(asked(NAMES[0], NAMES[2], "convert"))
