@@ -13,7 +13,7 @@ from chains.inventory import services as inventory
 from chains.inventory.scan import scan_domain
 from chains.merges import runner, services, steps
 from chains.merges.work import Work
-from chains.models import Merge, StorageDomain, Volume
+from chains.models import Merge, StorageDomain, User, Volume
 from tests import images
 
 MIB = images.MIB
@@ -92,3 +92,9 @@ def small_chain(root: Path) -> str:
     images.overlay(root / "mid.qcow2", "base.qcow2", "qcow2", "write -P 0xc2 8M 12M")
     images.overlay(root / "top.qcow2", "mid.qcow2", "qcow2", "write -P 0xd3 30M 1M")
     return images.view(root / "top.qcow2")
+
+
+@pytest.fixture
+def operator(transactional_db: None) -> User:
+    """A person who may merge."""
+    return User.objects.create_user("operator", password="x", role="operator")

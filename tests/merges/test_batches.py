@@ -1,7 +1,6 @@
 """Batches on real images: what is planned, what is started, what is left out, and that guests read on."""
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -31,45 +30,12 @@ from chains.models import (
     Volume,
 )
 from tests import images
+from tests.merges.samples import clones, line
 
 ALL = Selection(everything=True)
 WHOLE = Scope(ScopeKind.WHOLE)
 OLDER = Scope(ScopeKind.OLDER, seconds=72 * 3600)
-SIZE = 8 * images.MIB
 Prepare = Callable[[], StorageDomain]
-
-
-def aged(path: Path, hours: float) -> None:
-    """As if the layer had been written last so many hours ago."""
-    then = time.time() - hours * 3600
-    os.utime(path, (then, then))
-
-
-def line(root: Path, name: str, depth: int, ages: list[float] | None = None) -> list[Path]:
-    """A chain of its own directory, root first, each layer with data of its own."""
-    layers = [images.qcow2(root / name / "l0.qcow2", SIZE, "write -P 9 0 1M")]
-    for number in range(1, depth):
-        layers.append(images.overlay(
-            root / name / f"l{number}.qcow2", layers[-1].name, "qcow2",
-            f"write -P {number} {number * 256}k 512k",
-        ))  # fmt: skip
-    for path, hours in zip(layers, ages or [], strict=False):
-        aged(path, hours)
-    return layers
-
-
-def clones(root: Path, count: int) -> list[Path]:
-    """Disks over one template, each with a snapshot of its own; their active layers."""
-    images.qcow2(root / "clones" / "tmpl.qcow2", SIZE, "write -P 7 0 2M")
-    found = []
-    for number in range(count):
-        images.overlay(
-            root / "clones" / f"c{number}.qcow2", "tmpl.qcow2", "qcow2", "write -P 1 0 64k"
-        )
-        found.append(images.overlay(
-            root / "clones" / f"d{number}.qcow2", f"c{number}.qcow2", "qcow2", "write -P 2 1M 64k"
-        ))  # fmt: skip
-    return found
 
 
 @pytest.fixture
@@ -85,11 +51,6 @@ def ready(domain: StorageDomain) -> Prepare:
         return domain
 
     return prepare
-
-
-@pytest.fixture
-def operator(transactional_db: None) -> User:
-    return User.objects.create_user("operator", password="x", role="operator")
 
 
 def verdicts(plan: BatchPlan) -> dict[str, str]:
