@@ -1,0 +1,80 @@
+"""What a driver of one kind of storage domain tells a scan."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from chains.core.findings import Finding
+from chains.core.layer import Fingerprint, Layer
+
+
+class Notes(NamedTuple):
+    """What a domain knows of one volume beside its header. All text is as it was found: hostile.
+
+    `metadata` is what the management system wrote of the volume (of oVirt: its keys, with `status`
+    "ok", "invalid" or "cleared"); `tags` is what the LV's tags say. Both are None where there is
+    nothing of the kind, and must be what JSON holds: short, names made portable.
+    `passing` says in a few words why the volume is about to come or to go ("is being removed");
+    nothing but its age is then judged. `stamp` tells the source of these notes from what it becomes:
+    while it is the same, a driver may give the notes of the scan before again.
+    """
+
+    disk_key: str = ""  # what the domain calls the disk: an image's uuid, a VM's id
+    disk_name: str = ""  # what people call it
+    vm: str = ""  # the name of the VM that owns it
+    metadata: Mapping[str, Any] | None = None
+    tags: Mapping[str, Any] | None = None
+    passing: str = ""
+    allocated: int | None = None  # bytes that the domain gave it: the size of an LV; None for files
+    created: float | None = None  # seconds since 1970
+    stamp: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The volumes of a domain, as they were listed.
+
+    `paths` are relative to the domain, in a stable order. A file with several names is listed once;
+    `aliases` leads from each of its further names to that one. `unread` are the folders that could
+    not be read: what they held is not seen, which is not gone. `findings` are about the domain as a
+    whole (path "") and about things that are no volume.
+    """
+
+    paths: Sequence[str]
+    notes: Mapping[str, Notes] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    unread: Sequence[str] = ()
+    findings: Sequence[Finding] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of the domain; what JSON holds
+
+
+class Space(NamedTuple):
+    """Bytes of a domain, and what a writer without privileges could still use of them."""
+
+    capacity: int
+    free: int
+
+
+class Reader(Protocol):
+    """Reads volumes of one listing."""
+
+    def fingerprint(self, path: str) -> Fingerprint | None:
+        """What tells whether the volume is as it was, at the cost of one look; None: it is gone."""
+
+    def read(self, path: str, hint: str | None) -> Layer:
+        """Its header and tables, as `hint` ("raw", "qcow2", None for a leaf) says; never raises."""
+
+
+class Driver(Protocol):
+    """One kind of storage domain."""
+
+    def list(self, root: str, before: Mapping[str, Notes], alive: Callable[[], None]) -> Listing:
+        """Its volumes; `alive` is called often, and may raise to stop. Raises OSError, StrataError
+        when the domain as a whole can not be read.
+        """
+
+    def reader(self, root: str, listing: Listing) -> Reader:
+        """Something that reads those volumes."""
+
+    def space(self, root: str) -> Space:
+        """Raises OSError, StrataError."""
