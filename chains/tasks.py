@@ -3,37 +3,61 @@
 import asyncio
 import contextlib
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
-from chains.inventory import services as inventory
+from chains.inventory import history, scanning
 from chains.inventory.jobs import MERGE, NOTIFY, PURGE, SCAN
 from chains.merges import delivery, kept, queue, recovery, runner
-from chains.models import ScanState, WorkerHost
+from chains.models import Scan, ScanKind, ScanState, WorkerHost
 
 logger = logging.getLogger(__name__)
 BEAT_SECONDS = 3.0
 STORAGE_THREADS = 64
 # Well below the 30 s after which a silent worker is taken for dead.
 DRAIN_SECONDS = 5.0
+LOOK_SECONDS = 5.0  # how often it is asked whether storage still answers a scan
+THIN_SECONDS = 6 * 3600.0
 _scanning: set[int] = set()  # what this process reads now; a slow read is not a dead one
+_hanging: dict[int, int] = {}  # scans by domain whose storage never answered
 
 
 @app.task(name=SCAN)
 async def scan(pk: int) -> None:
     """Read a domain or a disk."""
+    domain = (await database_sync_to_async(Scan.objects.get)(pk=pk)).domain_id
+    if domain in _hanging:
+        await database_sync_to_async(scanning.still_hangs)(pk)
+        return
     _scanning.add(pk)
+    # In a thread of its own: the one that Django's calls share must not wait for storage.
+    reading = asyncio.create_task(asyncio.to_thread(_scan, pk))
     try:
-        scan = await database_sync_to_async(inventory.run_scan)(pk)
-        if scan.disk_id is None and scan.state == ScanState.SUCCEEDED:
-            await database_sync_to_async(kept.reconcile)(scan.domain)
+        while not reading.done():
+            await asyncio.wait([reading], timeout=LOOK_SECONDS)
+            if not reading.done() and scanning.heard.silence(pk) > scanning.STALL_SECONDS:
+                _hanging[domain] = pk
+                reading.add_done_callback(lambda _: _hanging.pop(domain, None))
+                await database_sync_to_async(scanning.give_up)(pk)
+                return
+        await reading
     finally:
         _scanning.discard(pk)
+
+
+def _scan(pk: int) -> None:
+    try:
+        scan = scanning.run_scan(pk)
+        if scan.kind == ScanKind.DOMAIN and scan.state == ScanState.SUCCEEDED:
+            kept.reconcile(scan.domain)
+    finally:
+        connections.close_all()
 
 
 @app.task(name=MERGE)
@@ -59,7 +83,8 @@ def _beat(storage_host: str, process: str) -> None:
     WorkerHost.objects.update_or_create(
         process=process, defaults={"storage_host": storage_host, "alive_at": timezone.now()}
     )
-    inventory.keep_scans(storage_host, list(_scanning))
+    scanning.keep_scans(storage_host, list(_scanning))
+    scanning.request_due(storage_host)
     recovery.requeue_orphans(storage_host)
     recovery.purge_due(storage_host)
 
@@ -70,8 +95,12 @@ def _leave(process: str) -> None:
 
 
 async def _keep_house(storage_host: str, process: str) -> None:
+    thinned = 0.0
     while True:
         try:
+            if time.monotonic() - thinned > THIN_SECONDS:
+                thinned = time.monotonic()
+                await database_sync_to_async(history.thin)()
             await database_sync_to_async(_beat)(storage_host, process)
             await delivery.send_due()
             for job in await app.job_manager.get_stalled_jobs(queue=storage_host):

@@ -14,7 +14,7 @@ from chains.api.asking import manner
 from chains.api.parsers import BoundedJSONParser
 from chains.api.serializers import RefusalSerializer
 from chains.api.views import of_domain, origin, person, refused
-from chains.inventory.services import BadRequestError
+from chains.inventory.asking import BadRequestError
 from chains.merges import batches
 from chains.merges.batch_plans import plan_batch
 from chains.merges.choosing import Selection

@@ -13,7 +13,7 @@ from chains.api.parsers import BoundedJSONParser
 from chains.api.views import origin, person, refused
 from chains.core.plans import PlanError
 from chains.inventory import selectors
-from chains.inventory.services import BadRequestError
+from chains.inventory.asking import BadRequestError
 from chains.merges import describe, policies, services
 from chains.merges.scoped import NothingToJoinError
 from chains.merges.situation import AUTO, plans_from_inventory

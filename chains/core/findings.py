@@ -39,19 +39,37 @@ class Code(StrEnum):
     TOO_DEEP = "too-deep"
     SIZE_SHRINKS = "size-shrinks"
     CHANGED_WHILE_READ = "changed-while-read"
+    FOLDER_UNREADABLE = "folder-unreadable"
+    NAME_TOO_LONG = "name-too-long"
+    DEEP = "deep"
+    SNAPSHOT_OLD = "snapshot-old"
+    SNAPSHOT_LARGE = "snapshot-large"
+    MERGE_WINS = "merge-wins"
+    UNREFERENCED = "unreferenced"
+    IN_USE = "in-use"
+    IN_USE_UNKNOWN = "in-use-unknown"
+    LEFTOVER = "leftover"
+    PASSING_LONG = "passing-long"
+    LEAKED = "leaked"
+    CHECK_CORRUPT = "check-corrupt"
+    MAP_FAILED = "map-failed"
+    SPACE_LOW = "space-low"
+    SPACE_ENDS = "space-ends"
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing wrong with the layer at `path` (relative to the domain root), in plain words.
 
-    `detail` says what is wrong, what it means and what to do; names in it are already displayable.
+    `path` is "" for the domain as a whole. `detail` says what is wrong, what it means and what to do;
+    names in it are already displayable. `space` is how many bytes it is about, where it is about space.
     """
 
     code: Code
     severity: Severity
     path: str
     detail: str
+    space: int | None = None
 
 
 def critical(code: Code, path: str, detail: str) -> Finding:
@@ -59,6 +77,11 @@ def critical(code: Code, path: str, detail: str) -> Finding:
     return Finding(code, Severity.CRITICAL, path, detail)
 
 
-def warning(code: Code, path: str, detail: str) -> Finding:
+def warning(code: Code, path: str, detail: str, space: int | None = None) -> Finding:
     """Return a finding that an operator should know of before working on the chain."""
-    return Finding(code, Severity.WARNING, path, detail)
+    return Finding(code, Severity.WARNING, path, detail, space)
+
+
+def info(code: Code, path: str, detail: str, space: int | None = None) -> Finding:
+    """Return a finding that is good to know, and asks for nothing at once."""
+    return Finding(code, Severity.INFO, path, detail, space)

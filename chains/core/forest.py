@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from chains.core import health
 from chains.core.findings import Code, Finding, critical
@@ -93,7 +94,16 @@ def link(layers: Mapping[str, Layer], root: str = "") -> Forest:
     return Forest(layers, frozen, tuple(sorted(leaves)), tuple(findings), root)
 
 
-def hints(layers: Mapping[str, Layer]) -> dict[str, str]:
+class Linked(Protocol):
+    """What is known of a layer that may lie over another."""
+
+    @property
+    def backing_path(self) -> str | None: ...
+    @property
+    def backing_format(self) -> str | None: ...
+
+
+def hints(layers: Mapping[str, Linked]) -> dict[str, str]:
     """Return the format that overlays record of each layer that is somebody's backing file.
 
     Where overlays disagree, raw wins: a raw layer leads nowhere.

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Aggregate, Count, Max, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from chains.models import Disk, Finding, Scan, ScanState, StorageDomain, Volume, WorkerHost
@@ -33,21 +32,8 @@ SELECT v.* FROM chains_volume v JOIN family f ON f.id = v.id ORDER BY v.id
 
 
 def domains() -> QuerySet[StorageDomain]:
-    """All domains with the figures of their row."""
-    findings = Finding.objects.values("domain")
-    return StorageDomain.objects.select_related("last_scan").annotate(
-        disk_count=_of_domain(Disk.objects.values("domain"), Count("pk")),
-        volume_count=_of_domain(Volume.objects.values("domain"), Count("pk")),
-        deepest=_of_domain(Disk.objects.values("domain"), Max("layers")),
-        critical_count=_of_domain(findings.filter(severity="critical"), Count("pk")),
-        warning_count=_of_domain(findings.filter(severity="warning"), Count("pk")),
-    )
-
-
-def _of_domain(rows: QuerySet[Any, Any], figure: Aggregate) -> Coalesce:
-    """A figure over a domain's rows, in a subquery of its own: joins would multiply one by the other."""
-    found = rows.filter(domain=OuterRef("pk")).order_by().annotate(figure=figure)
-    return Coalesce(Subquery(found.values("figure")), 0)
+    """All domains with their last scans."""
+    return StorageDomain.objects.select_related("last_scan")
 
 
 DISK_ORDERS = {"name", "virtual_size", "on_disk", "layers", "oldest_snapshot", "findings"}
@@ -94,7 +80,7 @@ def overlay_counts(volumes: Sequence[Volume]) -> dict[int, int]:
 
 def findings_of(volumes: Sequence[Volume]) -> QuerySet[Finding]:
     """What is wrong with these volumes, worst first."""
-    return Finding.objects.filter(volume__in=volumes).order_by("severity", "id")
+    return Finding.objects.open().filter(volume__in=volumes).order_by("rank", "id")
 
 
 def worker_alive(storage_host: str) -> bool:

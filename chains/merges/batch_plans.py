@@ -13,9 +13,10 @@ from chains.core.scopes import Nothing, Scope
 from chains.core.situation import Situation
 from chains.core.states import UNFINISHED
 from chains.inventory import blockmaps, selectors
+from chains.inventory.asking import check
 from chains.inventory.many import Families
 from chains.inventory.services import UNFINISHED as SCANNING
-from chains.inventory.services import check, request_blocks
+from chains.inventory.services import request_blocks
 from chains.merges import estimates
 from chains.merges.choosing import Selection, missing, select_disks
 from chains.merges.options import DEFAULT, Options

@@ -11,7 +11,7 @@ from chains.core.errors import StrataError
 from chains.core.scopes import Scope
 from chains.core.states import UNFINISHED, MergeState
 from chains.inventory import audit
-from chains.inventory.services import check
+from chains.inventory.asking import check
 from chains.merges import services
 from chains.merges.batch_plans import Row, Verdict, plan_batch
 from chains.merges.choosing import Selection

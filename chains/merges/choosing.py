@@ -10,7 +10,7 @@ from chains.core.errors import StrataError
 from chains.core.scopes import parse_age, parse_count
 from chains.core.units import span
 from chains.inventory import selectors
-from chains.inventory.services import BadRequestError
+from chains.inventory.asking import BadRequestError
 from chains.models import Disk, StorageDomain
 
 MOST_DISKS = 500

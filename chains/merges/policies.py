@@ -9,7 +9,7 @@ from chains.core import windows
 from chains.core.errors import StrataError
 from chains.core.units import binary, parse_seconds, span
 from chains.inventory import audit
-from chains.inventory.services import BadRequestError, check
+from chains.inventory.asking import BadRequestError, check
 from chains.merges import queue
 from chains.merges.options import check_rate, parse_rate
 from chains.models import StorageDomain, User

@@ -18,13 +18,14 @@ from chains.core.states import (
     Verification,
 )
 from chains.inventory import services as inventory
-from chains.inventory.scan import scan_domain
+from chains.inventory.many import Families
+from chains.inventory.scan import scan_paths
 from chains.merges import estimates, fence, journal, queue, steps, undo
 from chains.merges.options import Options
 from chains.merges.threads import db
 from chains.merges.watch import watched
 from chains.merges.work import CancelledByUserError, DamageError, Work
-from chains.models import Merge, MergeStep
+from chains.models import Merge, MergeStep, Volume
 
 logger = logging.getLogger(__name__)
 AGAIN = " Then press Resume."
@@ -176,10 +177,20 @@ def _refresh_inventory(pk: int) -> None:
     """The pages follow the storage; a domain that can not be read now is read by the next scan."""
     merge = journal.load(pk)
     try:
-        scan_domain(merge.domain)
+        scan_paths(merge.domain, _touched(merge))
     except StrataError:
-        logger.warning("the domain of merge %s could not be scanned after it", merge.pk)
+        logger.warning("the disk of merge %s could not be scanned after it", merge.pk)
         return
     disk = journal.load(pk).disk
     if disk is not None:
         inventory.request_blocks(disk, None)
+
+
+def _touched(merge: Merge) -> set[str]:
+    """Every volume that shares a root with those of the merge, and those that it made or removed."""
+    plan = Plan.from_json(merge.plan)
+    paths = {*plan.layers, *plan.overlays, plan.new_path(merge.undoes_id or merge.pk)}
+    if plan.below is not None:
+        paths.add(plan.below)
+    rows = Volume.objects.filter(domain=merge.domain, path__in=paths).values_list("pk", flat=True)
+    return paths | {row.path for row in Families(rows).by_pk.values()}

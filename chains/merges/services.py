@@ -22,8 +22,9 @@ from chains.core.states import (
     Verification,
 )
 from chains.inventory import audit, blockmaps, news, selectors
+from chains.inventory.asking import check
 from chains.inventory.jobs import MERGE, PURGE, enqueue
-from chains.inventory.services import check, request_blocks
+from chains.inventory.services import request_blocks
 from chains.merges import estimates, journal
 from chains.merges import selectors as selectors_of_merges
 from chains.merges.options import DEFAULT, Options

@@ -119,6 +119,6 @@ def users(root: str, paths: Iterable[str]) -> list[str]:
 
 def _of_row(row: Volume) -> PlanVolume:
     return PlanVolume(
-        row.path, row.format, row.virtual_size, row.on_disk, row.cluster_size, row.backing_path, tuple(row.features), row.in_use,
+        row.path, row.format, row.virtual_size, row.on_disk, row.cluster_size, row.backing_path, tuple(row.features), bool(row.in_use),
         row.backing_format, bool(row.header and row.header.get("extended_l2")),
     )  # fmt: skip

@@ -1,28 +1,23 @@
 """The tables."""
 
-from chains.models.inventory import (
-    BlockMap,
-    Disk,
-    DomainKind,
-    Finding,
-    Scan,
-    ScanKind,
-    ScanState,
-    StorageDomain,
-    Volume,
-    VolumeMap,
-    WorkerHost,
-)
+from chains.models.domains import DomainKind, GlobalThresholds, StorageDomain, WorkerHost
+from chains.models.history import DiskHistory, DomainHistory
+from chains.models.inventory import Disk, Finding, Volume
+from chains.models.maps import BlockMap, VolumeMap
 from chains.models.merges import Batch, Merge, MergeStep, Notice
 from chains.models.people import AuditRecord, Role, User
+from chains.models.scans import Scan, ScanKind, ScanState
 
 __all__ = [
     "AuditRecord",
     "Batch",
     "BlockMap",
     "Disk",
+    "DiskHistory",
+    "DomainHistory",
     "DomainKind",
     "Finding",
+    "GlobalThresholds",
     "Merge",
     "MergeStep",
     "Notice",

@@ -1,55 +1,16 @@
-"""What is on storage: domains, volumes, disks, their block maps, what is wrong with them, and scans."""
+"""What is on storage: volumes, disks, and what is wrong with them."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Left
+from django.utils import timezone
 
+from chains.models.domains import StorageDomain
 from chains.models.fields import FileNameField
 
-DAY_SECONDS = 24 * 3600
-
-
-class DomainKind(models.TextChoices):
-    """The kinds of storage domain that a driver is there for."""
-
-    DIRECTORY = "directory", "directory of images"
-
-
-class StorageDomain(models.Model):
-    """A place that holds disks."""
-
-    name = models.CharField(max_length=80, unique=True)
-    kind = models.CharField(max_length=16, choices=DomainKind, default=DomainKind.DIRECTORY)
-    path = FileNameField()
-    path_text = models.TextField(help_text="the path as people read it")
-    read_only = models.BooleanField(default=False)
-    storage_host = models.CharField(max_length=255, help_text="the worker queue that reaches it")
-    capacity = models.BigIntegerField(null=True)
-    free = models.BigIntegerField(null=True)
-    last_scan = models.ForeignKey("Scan", null=True, on_delete=models.SET_NULL, related_name="+")
-    unreachable = models.TextField(blank=True, help_text="why the last scan could not read it")
-    shares_blocks = models.BooleanField(
-        default=False, help_text="its file system can copy by reference"
-    )
-    keep_seconds = models.BigIntegerField(
-        default=DAY_SECONDS,
-        help_text="how long merged layers are kept aside for an undo; 0: not at all",
-    )
-    merges_at_once = models.PositiveSmallIntegerField(default=1)
-    window = models.CharField(
-        max_length=200,
-        blank=True,
-        help_text="when merges may start, like Sat 02:00-05:00; empty: always",
-    )
-    rate = models.BigIntegerField(
-        null=True, help_text="most bytes a second of each merge; null: no limit"
-    )
-    paused = models.BooleanField(default=False, help_text="no queued merge starts")
-
-    class Meta:
-        ordering = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
+NAME_ORDER = 200  # characters of a disk's name that lists are ordered by
 
 
 class Volume(models.Model):
@@ -76,12 +37,24 @@ class Volume(models.Model):
     fingerprint = models.TextField()
     modified = models.DateTimeField()
     in_use = models.BooleanField(
-        default=False, help_text="open in another process at the last scan"
+        null=True, default=False,
+        help_text="open in another process at the last scan; null: nobody can tell",
+    )  # fmt: skip
+    allocated = models.BigIntegerField(null=True, help_text="bytes of its LV; null for files")
+    notes = models.JSONField(
+        null=True, help_text="storage.types.Notes: what metadata and tags say; null: nothing"
+    )
+    check_result = models.JSONField(
+        null=True, help_text="inventory.checks: what qemu-img check said, and of which file"
+    )
+    not_seen_since = models.DateTimeField(
+        null=True, help_text="since when its folder can not be read; that is not gone"
     )
 
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["domain", "path"], name="volume_path")]
+        indexes = [GinIndex(fields=["path_text"], opclasses=["gin_trgm_ops"], name="volume_words")]
 
     def __str__(self) -> str:
         return self.path_text
@@ -93,6 +66,8 @@ class Disk(models.Model):
     domain = models.ForeignKey(StorageDomain, on_delete=models.CASCADE, related_name="disks")
     active = models.OneToOneField(Volume, on_delete=models.CASCADE, related_name="disk")
     name = models.TextField()
+    vm = models.TextField(blank=True, help_text="the VM that owns it, where the domain tells")
+    key = models.TextField(blank=True, help_text="what the domain calls it: an image's uuid")
     layers = models.IntegerField(default=1)
     virtual_size = models.BigIntegerField(default=0)
     on_disk = models.BigIntegerField(default=0, help_text="of all its layers, shared ones included")
@@ -102,119 +77,85 @@ class Disk(models.Model):
 
     class Meta:
         ordering = ["name", "id"]
+        indexes = [
+            # An entry of an index holds some 2,700 bytes; a name may be longer.
+            models.Index("domain", Left("name", NAME_ORDER), "id", name="disks_by_name"),
+            models.Index(fields=["domain", "virtual_size", "id"], name="disks_by_size"),
+            models.Index(fields=["domain", "on_disk", "id"], name="disks_by_on_disk"),
+            models.Index(fields=["domain", "layers", "id"], name="disks_by_layers"),
+            models.Index(fields=["domain", "findings", "id"], name="disks_by_findings"),
+            models.Index(
+                "domain", F("oldest_snapshot").asc(nulls_last=True), "id", name="disks_by_age"
+            ),
+            GinIndex(fields=["name"], opclasses=["gin_trgm_ops"], name="disk_words"),
+            models.Index(fields=["key"], condition=~Q(key=""), name="disks_by_key"),
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
+class FindingQuerySet(models.QuerySet["Finding"]):
+    """Findings, and those of them that matter now."""
+
+    def open(self) -> "FindingQuerySet":
+        """Those that the last scan saw, acknowledged or not."""
+        return self.filter(resolved_at=None)
+
+    def to_see(self) -> "FindingQuerySet":
+        """Those of them that nobody has acknowledged until later."""
+        until_now = Q(acknowledged_at=None) | Q(acknowledged_until__lte=timezone.now())
+        return self.open().filter(until_now)
+
+
 class Finding(models.Model):
-    """One thing wrong or wasteful, with its evidence and its remedy."""
+    """One thing wrong or wasteful, with its evidence and its remedy.
+
+    It is open until a scan no longer finds it; the row stays, and opens again when it is back.
+    """
 
     domain = models.ForeignKey(StorageDomain, on_delete=models.CASCADE, related_name="findings")
-    volume = models.ForeignKey(Volume, null=True, on_delete=models.CASCADE, related_name="findings")
+    volume = models.ForeignKey(
+        Volume, null=True, on_delete=models.SET_NULL, related_name="findings"
+    )
     path = FileNameField()
     path_text = models.TextField()
     code = models.CharField(max_length=40)
     severity = models.CharField(max_length=16)
+    rank = models.PositiveSmallIntegerField(default=1, help_text="1 critical, 2 warning, 3 info")
     detail = models.TextField()
-
-    class Meta:
-        ordering = ["severity", "id"]
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.path_text}"
-
-
-class VolumeMap(models.Model):
-    """The extents of one layer, with the fingerprint of the file that they were read from."""
-
-    volume = models.OneToOneField(Volume, on_delete=models.CASCADE, related_name="map")
-    fingerprint = models.TextField()
-    data = models.BinaryField(help_text="core.extents.ExtentMap.to_bytes")
-    unreachable = models.BigIntegerField(
-        null=True, help_text="bytes of data that no leaf above reads; null while that is not known"
+    space = models.BigIntegerField(null=True, help_text="bytes that it is about, where it is")
+    endangers = models.JSONField(default=list, help_text="names of the first guests above it")
+    endangered = models.IntegerField(default=0, help_text="how many guests")
+    first_seen = models.DateTimeField(default=timezone.now)
+    last_seen = models.DateTimeField(
+        null=True, help_text="of one that is resolved; an open one was seen by the last scan"
     )
-    leaves = models.IntegerField(null=True, help_text="how many leaves were asked for that")
+    resolved_at = models.DateTimeField(null=True)
+    acknowledged_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_until = models.DateTimeField(null=True)
+    reason = models.TextField(blank=True, help_text="why it was acknowledged")
 
-    def __str__(self) -> str:
-        return f"extents of {self.volume_id}"
-
-
-class BlockMap(models.Model):
-    """A disk's resolved map: which layer answers each block, and the figures that follow from it."""
-
-    disk = models.OneToOneField(Disk, on_delete=models.CASCADE, related_name="block_map")
-    fingerprint = models.TextField(help_text="of every layer that it came from, top first")
-    data = models.BinaryField(null=True, help_text="core.reads.ReadMap.to_bytes")
-    copies = models.BinaryField(null=True, help_text="core.copies.CopyTable.to_bytes")
-    figures = models.JSONField(default=dict)
-    live = models.BooleanField(default=False, help_text="a guest wrote the active layer meanwhile")
-    error = models.TextField(blank=True)
-    read_at = models.DateTimeField(auto_now=True)
-
-    def __str__(self) -> str:
-        return f"block map of {self.disk_id}"
-
-
-class ScanState(models.TextChoices):
-    """A scan either finishes or fails; it changes nothing on storage."""
-
-    QUEUED = "queued", "queued"
-    RUNNING = "running", "running"
-    SUCCEEDED = "succeeded", "succeeded"
-    FAILED = "failed", "failed"
-
-
-class ScanKind(models.TextChoices):
-    """What a worker was asked to read."""
-
-    DOMAIN = "domain", "scan"
-    BLOCKS = "blocks", "block map"
-
-
-class Scan(models.Model):
-    """One reading of storage by a worker: of a domain's headers, or of a disk's block map."""
-
-    kind = models.CharField(max_length=16, choices=ScanKind, default=ScanKind.DOMAIN)
-    domain = models.ForeignKey(StorageDomain, on_delete=models.CASCADE, related_name="scans")
-    disk = models.ForeignKey(Disk, null=True, on_delete=models.CASCADE, related_name="scans")
-    state = models.CharField(max_length=16, choices=ScanState, default=ScanState.QUEUED)
-    seq = models.BigIntegerField(default=0)
-    done = models.BigIntegerField(default=0)
-    total = models.BigIntegerField(default=0)
-    message = models.TextField(blank=True)
-    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
-    requested_at = models.DateTimeField(auto_now_add=True, db_index=True)
-    started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-    alive_at = models.DateTimeField(null=True)
+    objects = FindingQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-id"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["domain"],
-                condition=models.Q(kind="domain", state__in=["queued", "running"]),
-                name="one_scan_a_domain",
+        ordering = ["rank", "id"]
+        indexes = [
+            models.Index(
+                fields=["domain", "rank", "id"], condition=Q(resolved_at=None), name="open_findings"
             ),
-            models.UniqueConstraint(
-                fields=["disk"],
-                condition=models.Q(kind="blocks", state__in=["queued", "running"]),
-                name="one_block_map_a_disk",
+            models.Index(
+                fields=["rank", "id"], condition=Q(resolved_at=None), name="worst_findings"
+            ),
+            models.Index(
+                fields=["code", "rank", "id"],
+                condition=Q(resolved_at=None),
+                name="findings_by_code",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.pk}"
-
-
-class WorkerHost(models.Model):
-    """A worker process that says every few seconds that it is there."""
-
-    storage_host = models.CharField(max_length=255)
-    process = models.CharField(max_length=300, unique=True, help_text="machine name and process id")
-    started_at = models.DateTimeField(auto_now_add=True)
-    alive_at = models.DateTimeField()
-
-    def __str__(self) -> str:
-        return self.process
+        return f"{self.code}: {self.path_text}"

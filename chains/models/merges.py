@@ -5,7 +5,8 @@ from django.db import models
 from django.db.models import Q
 
 from chains.core.states import UNDO, UNFINISHED, Kept, MergeState, StepState, Verification
-from chains.models.inventory import Disk, StorageDomain
+from chains.models.domains import StorageDomain
+from chains.models.inventory import Disk
 
 
 class Batch(models.Model):

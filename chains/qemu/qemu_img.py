@@ -73,6 +73,14 @@ def compare(first: str, first_format: str, second: str, second_format: str) -> l
             first, second]  # fmt: skip
 
 
+def check(path: str) -> list[str]:
+    """Look for leaked and overlapping clusters of a qcow2 volume; nothing is repaired.
+
+    Exit codes: 0 sound, 2 corruptions, 3 leaks only, 1 the check could not be made.
+    """
+    return ["qemu-img", "check", "--output=json", "-f", "qcow2", path]
+
+
 async def version() -> tuple[int, int]:
     """(major, minor) of the installed qemu-img; raises CommandError when there is none."""
     result = await run(["qemu-img", "--version"], cwd="/", timeout=10, limits=Limits())

@@ -6,28 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 from chains.core.findings import Finding
 from chains.core.layer import Fingerprint, Layer
+from chains.core.notes import Notes
 
-
-class Notes(NamedTuple):
-    """What a domain knows of one volume beside its header. All text is as it was found: hostile.
-
-    `metadata` is what the management system wrote of the volume (of oVirt: its keys, with `status`
-    "ok", "invalid" or "cleared"); `tags` is what the LV's tags say. Both are None where there is
-    nothing of the kind, and must be what JSON holds: short, names made portable.
-    `passing` says in a few words why the volume is about to come or to go ("is being removed");
-    nothing but its age is then judged. `stamp` tells the source of these notes from what it becomes:
-    while it is the same, a driver may give the notes of the scan before again.
-    """
-
-    disk_key: str = ""  # what the domain calls the disk: an image's uuid, a VM's id
-    disk_name: str = ""  # what people call it
-    vm: str = ""  # the name of the VM that owns it
-    metadata: Mapping[str, Any] | None = None
-    tags: Mapping[str, Any] | None = None
-    passing: str = ""
-    allocated: int | None = None  # bytes that the domain gave it: the size of an LV; None for files
-    created: float | None = None  # seconds since 1970
-    stamp: str = ""
+__all__ = ["Driver", "Listing", "Notes", "Reader", "Space"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +17,8 @@ class Listing:
 
     `paths` are relative to the domain, in a stable order. A file with several names is listed once;
     `aliases` leads from each of its further names to that one. `unread` are the folders that could
-    not be read: what they held is not seen, which is not gone. `findings` are about the domain as a
+    not be read: what they held is not seen, which is not gone. `leftovers` are files and folders that
+    Strata itself made for its merges (core.plans: TEMPORARY, KEPT), which are no volumes. `findings` are about the domain as a
     whole (path "") and about things that are no volume.
     """
 
@@ -44,6 +26,7 @@ class Listing:
     notes: Mapping[str, Notes] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     unread: Sequence[str] = ()
+    leftovers: Sequence[str] = ()
     findings: Sequence[Finding] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)  # of the domain; what JSON holds
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
-from chains.inventory.services import BadRequestError
+from chains.inventory.asking import BadRequestError
 from chains.merges import policies, services
 from chains.merges import selectors as merge_selectors
 from chains.models import Merge, StorageDomain

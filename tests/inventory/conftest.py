@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chains.inventory import services
+from chains.inventory import scanning, services
 from chains.models import Disk, Scan, StorageDomain
 from tests import images
 
@@ -28,7 +28,7 @@ def domain(root: Path, db: None) -> StorageDomain:
 def scan(domain: StorageDomain) -> Callable[[], Scan]:
     def run() -> Scan:
         asked = services.request_scan(domain, None, "test", queue=False)
-        done = services.run_scan(asked.pk)
+        done = scanning.run_scan(asked.pk)
         domain.refresh_from_db()
         return done
 
@@ -40,7 +40,7 @@ def disk(domain: StorageDomain, path: str) -> Disk:
 
 
 def codes(domain: StorageDomain) -> set[tuple[str, str]]:
-    return {(row.path, row.code) for row in domain.findings.all()}
+    return {(row.path, row.code) for row in domain.findings.open()}
 
 
 def mapped(path: Path) -> list[dict[str, object]]:

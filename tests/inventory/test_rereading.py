@@ -14,7 +14,7 @@ from chains.core.errors import ReadError
 from chains.core.extents import Kind
 from chains.core.ranges import shown
 from chains.core.reads import read_chain_maps, resolve
-from chains.inventory import blockmaps, families, selectors, services
+from chains.inventory import blockmaps, families, scanning, selectors, services
 from chains.models import BlockMap, Scan, ScanState, VolumeMap
 from tests import images
 from tests.inventory.conftest import disk
@@ -190,7 +190,7 @@ def reach(domain):
 
 def test_what_no_clone_can_reach_any_more(clones):
     asked = services.request_blocks(disk(clones, "clone1.qcow2"), None, queue=False)
-    assert services.run_scan(asked.pk).state == ScanState.SUCCEEDED
+    assert scanning.run_scan(asked.pk).state == ScanState.SUCCEEDED
     found = reach(clones)
     assert found["template.qcow2"] == (2 * MIB, 3), "each clone alone hides three megabytes"
     assert found["clone0.qcow2"] == (0, 1)
@@ -233,14 +233,14 @@ def test_looking_has_a_worker_look_again(root, domain, scan):
     services.freshen_blocks(found, None)
     asked = Scan.objects.get(kind="blocks")
     images.write(root / "snap1.img", "qcow2", "write -P 9 32M 16M")
-    assert services.run_scan(asked.pk).state == ScanState.SUCCEEDED
+    assert scanning.run_scan(asked.pk).state == ScanState.SUCCEEDED
     assert BlockMap.objects.get(disk=found).figures["layers"][1]["allocated"] == 24 * MIB
     BlockMap.objects.update(read_at=timezone.now() - services.LOOK_AGAIN)
     (root / "snap1.img").rename(root / "away")
     asked = services.request_blocks(found, None, queue=False)
-    assert services.run_scan(asked.pk).state == ScanState.FAILED
+    assert scanning.run_scan(asked.pk).state == ScanState.FAILED
     assert "snap1.img" in blockmaps.stored_measures(found)["error"]
     (root / "away").rename(root / "snap1.img")
     asked = services.request_blocks(found, None, queue=False)
-    assert services.run_scan(asked.pk).state == ScanState.SUCCEEDED
+    assert scanning.run_scan(asked.pk).state == ScanState.SUCCEEDED
     assert blockmaps.stored_measures(found)["error"] == ""

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, connections
 
 from chains.core.errors import StrataError
-from chains.inventory import blockmaps, selectors, services
+from chains.inventory import blockmaps, scanning, selectors, services
 from chains.inventory.scan import scan_domain
 from chains.models import BlockMap, Scan, ScanState, StorageDomain, Volume
 from tests import images
@@ -214,7 +214,7 @@ def test_two_scans_at_once_are_one(domain):
     assert services.request_scan(domain, None, "test", queue=False).pk == first.pk
     Scan.objects.filter(pk=first.pk).update(state=ScanState.RUNNING)
     assert services.request_scan(domain, None, "test", queue=False).pk == first.pk
-    assert services.run_scan(first.pk).state == ScanState.RUNNING, "somebody else runs it"
+    assert scanning.run_scan(first.pk).state == ScanState.RUNNING, "somebody else runs it"
     Scan.objects.filter(pk=first.pk).update(state=ScanState.FAILED)
     assert services.request_scan(domain, None, "test", queue=False).pk != first.pk
 
@@ -292,12 +292,12 @@ def test_what_is_no_file_is_passed_over(root, domain, scan):
 def test_a_silent_worker_s_scan_is_ended(domain):
     asked = services.request_scan(domain, None, "test", queue=False)
     Scan.objects.filter(pk=asked.pk).update(
-        state=ScanState.RUNNING, alive_at=asked.requested_at - services.SILENCE
+        state=ScanState.RUNNING, alive_at=asked.requested_at - scanning.SILENCE
     )
-    services.keep_scans("elsewhere", [])
+    scanning.keep_scans("elsewhere", [])
     asked.refresh_from_db()
     assert asked.state == ScanState.RUNNING
-    services.keep_scans("here", [])
+    scanning.keep_scans("here", [])
     asked.refresh_from_db()
     assert asked.state == ScanState.FAILED
     assert "went away" in asked.message

@@ -9,6 +9,7 @@ from django.db import connections
 
 from chains.core.progress import Progress
 from chains.core.states import MergeState
+from chains.inventory import scanning
 from chains.inventory import services as inventory
 from chains.live import consumers
 from chains.live.routing import websocket_urlpatterns
@@ -216,6 +217,6 @@ async def test_a_scan_is_followed_to_its_end(merge, listen, tmp_path):
             return [o["state"] for o in message["operations"] if o["kind"] == "scan"]
 
         await socket.until(lambda m: states(m) == ["queued"])
-        await in_database(inventory.run_scan)(scan.pk)
+        await in_database(scanning.run_scan)(scan.pk)
         last = await socket.until(lambda m: states(m) == ["succeeded"])
     assert last["operations"][-1]["finished"]

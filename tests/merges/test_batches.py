@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from chains.core.scopes import Scope, ScopeKind
 from chains.inventory import blockmaps
+from chains.inventory.asking import BadRequestError, NotAllowedError
 from chains.inventory.scan import scan_domain
-from chains.inventory.services import BadRequestError, NotAllowedError
 from chains.merges import batches, runner, services
 from chains.merges.batch_plans import BatchPlan, plan_batch
 from chains.merges.choosing import MOST_DISKS, Selection, select_disks

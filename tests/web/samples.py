@@ -7,7 +7,7 @@ from pathlib import Path
 from django.utils import timezone
 
 from chains.core.scopes import Scope, ScopeKind
-from chains.inventory import blockmaps
+from chains.inventory import blockmaps, scanning
 from chains.inventory import services as inventory
 from chains.merges import services as merges
 from chains.merges.batch_plans import plan_batch
@@ -74,7 +74,7 @@ def people() -> dict[str, User | None]:
 def inventory_of(root: Path, name: str = "<b>hostile & domain") -> StorageDomain:
     """The domain, scanned, every block map read."""
     domain = inventory.add_domain(name, str(root), "directory", "here")
-    scan = inventory.run_scan(inventory.request_scan(domain, None, "test", queue=False).pk)
+    scan = scanning.run_scan(inventory.request_scan(domain, None, "test", queue=False).pk)
     assert scan.state == ScanState.SUCCEEDED, scan.message
     for disk in domain.disks.select_related("active"):
         if disk.severity != "critical":

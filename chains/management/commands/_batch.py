@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.core.units import binary
-from chains.inventory.services import BadRequestError
+from chains.inventory.asking import BadRequestError
 from chains.management.commands._common import (
     WRONG,
     FollowCommand,

@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chains.core.errors import StrataError
 from chains.core.names import display
-from chains.inventory.services import BadRequestError, add_domain
+from chains.inventory.asking import BadRequestError
+from chains.inventory.services import add_domain
 from chains.models import DomainKind
 
 

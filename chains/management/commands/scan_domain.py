@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chains.inventory import services
+from chains.inventory import scanning, services
 from chains.management.commands._common import domain_named
 from chains.models import Scan, ScanState
 
@@ -23,9 +23,9 @@ class Command(BaseCommand):
         """Scan it, and say what was found."""
         domain = domain_named(options["name"])
         scan = services.request_scan(domain, None, "command line", queue=False)
-        scan = services.run_scan(scan.pk)
+        scan = scanning.run_scan(scan.pk)
         if scan.state in {ScanState.QUEUED, ScanState.RUNNING}:
-            scan = services.follow_scan(scan.pk)
+            scan = scanning.follow_scan(scan.pk)
         if scan.state != ScanState.SUCCEEDED:
             raise CommandError(scan.message, returncode=1)
         self._report(scan)
@@ -34,9 +34,9 @@ class Command(BaseCommand):
         domain = scan.domain
         self.stdout.write(
             f"{domain.name}: {domain.disks.count()} disks, {domain.volumes.count()} volumes, "
-            f"{domain.findings.count()} findings"
+            f"{domain.findings.open().count()} findings"
         )
-        for finding in domain.findings.all():
+        for finding in domain.findings.open():
             self.stdout.write(
                 f"{finding.severity}: {finding.code}: {finding.path_text}: {finding.detail}"
             )

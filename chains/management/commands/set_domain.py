@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chains.inventory.services import BadRequestError
+from chains.inventory.asking import BadRequestError
 from chains.management.commands._common import WRONG, domain_named
 from chains.merges.policies import Policy, set_paused, set_policy
 

@@ -1,0 +1,122 @@
+"""The disks of a domain: one a leaf, and the same one when its active layer is frozen below a new one."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from chains.core.findings import Finding
+from chains.core.layer import Layer
+from chains.core.names import display
+from chains.core.notes import Notes
+from chains.core.rules import Site
+from chains.inventory import bulk, history
+from chains.inventory.history import DiskState
+from chains.models import Disk, StorageDomain
+
+_COLUMNS = (
+    "active", "name", "vm", "key", "layers", "virtual_size", "on_disk", "oldest_snapshot",
+    "findings", "severity",
+)  # fmt: skip
+_VALUES = ("id", "active_id", *_COLUMNS[1:])
+_RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
+_NOTHING = Notes()
+
+
+@dataclass
+class _Changes:
+    new: list[tuple[Any, ...]] = field(default_factory=list)
+    changed: list[tuple[Any, ...]] = field(default_factory=list)
+    gone: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def save_disks(
+    domain: StorageDomain, site: Site, ids: Mapping[str, int], findings: Iterable[Finding],
+    *, stored: Sequence[tuple[Any, ...]], now: datetime,
+) -> bool:  # fmt: skip
+    """Bring disks up to date; returns whether any changed. `stored` are the rows in question."""
+    by_path: dict[str, list[str]] = {}
+    for finding in findings:
+        by_path.setdefault(finding.path, []).append(finding.severity.value)
+    changes = _compare(site, ids, by_path, stored)
+    _record(domain, changes, now)
+    Disk.objects.filter(pk__in=[row[0] for row in changes.gone]).delete()
+    bulk.update(Disk, _COLUMNS, changes.changed)
+    bulk.insert(Disk, ("id", "domain", *_COLUMNS), (
+        (row[0], domain.pk, *row[1:]) for row in changes.new
+    ))  # fmt: skip
+    return bool(changes.new or changes.changed or changes.gone)
+
+
+def stored_disks(
+    domain: StorageDomain, volumes: Sequence[int] | None = None
+) -> list[tuple[Any, ...]]:
+    """The rows of a domain's disks, or of those whose active layer is one of these."""
+    rows = domain.disks.order_by()
+    if volumes is not None:
+        rows = rows.filter(active__in=volumes)
+    return list(rows.values_list(*_VALUES))
+
+
+def _compare(
+    site: Site, ids: Mapping[str, int], by_path: Mapping[str, list[str]],
+    stored: Sequence[tuple[Any, ...]],
+) -> _Changes:  # fmt: skip
+    paths = {pk: path for path, pk in ids.items()}
+    at = {paths[row[1]]: row for row in stored if row[1] in paths}
+    changes = _Changes()
+    taken: set[int] = set()
+    fresh = []
+    for leaf, chain in site.chains.items():
+        facts = (ids[leaf], *_summary(chain, site.notes.get(leaf, _NOTHING), by_path))
+        before = at.get(leaf) or _heir(leaf, chain, at, site, taken)
+        if before is None:
+            fresh.append(facts)
+            continue
+        taken.add(before[0])
+        if before[1:] != facts:
+            changes.changed.append((before[0], *facts))
+    numbers = bulk.numbers(Disk, len(fresh))
+    changes.new = [(pk, *facts) for pk, facts in zip(numbers, fresh, strict=True)]
+    changes.gone = [row for row in stored if row[0] not in taken]
+    return changes
+
+
+def _heir(
+    leaf: str,
+    chain: Sequence[Layer],
+    at: Mapping[str, tuple[Any, ...]],
+    site: Site,
+    taken: set[int],
+) -> tuple[Any, ...] | None:
+    """The disk whose active layer has been frozen below this new leaf: the same disk, one snapshot on."""
+    for layer in chain[1:]:
+        row = at.get(layer.path)
+        if row is not None and layer.path not in site.chains and row[0] not in taken:
+            return row
+    return None
+
+
+def _summary(
+    chain: Sequence[Layer], notes: Notes, by_path: Mapping[str, list[str]]
+) -> tuple[Any, ...]:
+    worst = [severity for layer in chain for severity in by_path.get(layer.path, ())]
+    return (
+        display(notes.disk_name) or display(chain[0].path), display(notes.vm),
+        display(notes.disk_key), len(chain), min(chain[0].virtual_size, 2**63 - 1),
+        sum(layer.on_disk for layer in chain),
+        min((layer.modified for layer in chain[1:]), default=None),
+        len(worst), max(worst, key=lambda severity: _RANK[severity], default=""),
+    )  # fmt: skip
+
+
+def _record(domain: StorageDomain, changes: _Changes, now: datetime) -> None:
+    """In the history, of what is worth drawing: that a guest has written on is told once a day."""
+    news = {row[0]: _state(row) for row in (*changes.new, *changes.changed)}
+    gone = {row[0]: _state(row) for row in changes.gone}
+    history.record_disks(domain, news, gone, now)
+
+
+def _state(row: Sequence[Any]) -> DiskState:
+    _, _, name, _, _, layers, virtual_size, on_disk, _, findings, severity = row
+    return DiskState(name, layers, virtual_size, on_disk, findings, severity)

@@ -1,0 +1,151 @@
+"""How domains and disks stood: written when they change, kept a year, thinned with age."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.utils import timezone
+
+from chains.inventory import bulk
+from chains.models import DiskHistory, DomainHistory, Finding, Scan, ScanState, StorageDomain
+
+KEPT = timedelta(days=366)
+# Older than this, one row a day is enough; and then one a week.
+DAILY_AFTER, WEEKLY_AFTER = timedelta(days=7), timedelta(days=60)
+SCANS_KEPT = timedelta(days=30)
+# Growth is judged from so much of the past, once there is enough of it.
+GROWTH_PAST, GROWTH_LEAST = timedelta(days=14), timedelta(days=1)
+
+_DISK = (
+    "domain", "disk", "disk_number", "name", "at", "layers", "virtual_size", "on_disk", "findings",
+    "severity", "gone",
+)  # fmt: skip
+_THIN = """
+DELETE FROM {table} WHERE id IN (
+    SELECT id FROM (
+        SELECT id, row_number() OVER (
+            PARTITION BY {whose}, date_trunc(%s, at) ORDER BY at DESC, id DESC
+        ) AS place FROM {table} WHERE at < %s AND at >= %s
+    ) ranked WHERE place > 1
+)
+"""
+
+
+class DiskState(NamedTuple):
+    """A disk as the history holds it; sizes are bytes."""
+
+    name: str
+    layers: int
+    virtual_size: int
+    on_disk: int
+    findings: int
+    severity: str
+
+
+def record_disks(
+    domain: StorageDomain, changed: Mapping[int, DiskState], gone: Mapping[int, DiskState],
+    now: datetime,
+) -> None:  # fmt: skip
+    """Note how disks stand from now on, by their ids; `gone` are no more, as they were last."""
+    rows: list[tuple[Any, ...]] = [
+        (domain.pk, pk, pk, state.name, now, *state[1:], False) for pk, state in changed.items()
+    ]
+    rows += [(domain.pk, None, pk, state.name, now, *state[1:], True) for pk, state in gone.items()]
+    bulk.insert(DiskHistory, _DISK, rows)
+
+
+def record_domain(domain: StorageDomain, now: datetime) -> None:
+    """Note how a domain stands, when that differs from its last note or the last note is a day old."""
+    domain.refresh_from_db()
+    facts = {
+        "volumes": domain.volume_count, "disks": domain.disk_count, "deepest": domain.deepest,
+        "virtual": domain.virtual_total, "on_disk": domain.on_disk_total,
+        "capacity": domain.capacity, "free": domain.free, "critical": domain.critical_count,
+        "warning": domain.warning_count, "info": domain.info_count,
+    }  # fmt: skip
+    last = domain.history.order_by("-at", "-id").first()
+    # Other users of the file system move `free` all the time: that alone is noted once a day.
+    told = {name: value for name, value in facts.items() if name not in ("free", "capacity")}
+    if (
+        last is not None
+        and last.at > now - timedelta(days=1)
+        and all(getattr(last, name) == value for name, value in told.items())
+    ):
+        return
+    DomainHistory.objects.create(domain=domain, at=now, **facts)
+
+
+def growth(domain: StorageDomain, free: int | None, now: datetime) -> float | None:
+    """Bytes a second by which the free space has shrunk lately; None while nobody can say."""
+    past = domain.history.filter(at__gte=now - GROWTH_PAST, free__isnull=False).order_by("at")
+    first = past.values_list("at", "free", "capacity").first()
+    if first is None or first[1] is None or free is None or now - first[0] < GROWTH_LEAST:
+        return None
+    if first[2] != domain.capacity:
+        return None  # it was extended since: what was free then tells nothing
+    return float(first[1] - free) / (now - first[0]).total_seconds()
+
+
+def domain_history(domain: StorageDomain, since: datetime | None = None) -> list[DomainHistory]:
+    """The notes of a domain, oldest first."""
+    rows = domain.history.all()
+    return list(rows if since is None else rows.filter(at__gte=since))
+
+
+def domain_as_of(domain: StorageDomain, moment: datetime) -> DomainHistory | None:
+    """How the domain stood at a moment; None when nobody had looked by then."""
+    return domain.history.filter(at__lte=moment).order_by("-at", "-id").first()
+
+
+def disks_as_of(domain: StorageDomain, moment: datetime) -> Iterable[DiskHistory]:
+    """How each disk stood at a moment, by name; those that were gone by then are left out."""
+    rows = (
+        DiskHistory.objects.filter(domain=domain, at__lte=moment)
+        .order_by("disk_number", "-at", "-id")
+        .distinct("disk_number")
+    )
+    return sorted(
+        (row for row in rows if not row.gone), key=lambda row: (row.name, row.disk_number)
+    )
+
+
+def thin(now: datetime | None = None) -> None:
+    """Let go of what nobody will ask for: old notes, resolved findings and finished scans of long ago."""
+    now = now or timezone.now()
+    for table, whose in (
+        ("chains_domainhistory", "domain_id"),
+        ("chains_diskhistory", "disk_number"),
+    ):
+        with connection.cursor() as cursor:
+            sentence = _THIN.format(table=table, whose=whose)
+            cursor.execute(sentence, ["day", now - DAILY_AFTER, now - WEEKLY_AFTER])
+            cursor.execute(sentence, ["week", now - WEEKLY_AFTER, now - KEPT])
+    DomainHistory.objects.filter(at__lt=now - KEPT).delete()
+    _forget_disks(now - KEPT)
+    Finding.objects.filter(resolved_at__lt=now - KEPT).delete()
+    ended = [ScanState.SUCCEEDED, ScanState.FAILED, ScanState.CANCELLED]
+    current = StorageDomain.objects.exclude(last_scan=None).values("last_scan")
+    Scan.objects.filter(state__in=ended, requested_at__lt=now - SCANS_KEPT).exclude(
+        pk__in=current
+    ).delete()
+
+
+def _forget_disks(before: datetime) -> None:
+    """The last note of a disk that is still there is kept, however old: it tells how the disk stands."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DELETE FROM chains_diskhistory old WHERE at < %s AND (gone OR EXISTS (
+                SELECT FROM chains_diskhistory newer
+                WHERE newer.disk_number = old.disk_number AND newer.at < %s
+                  AND (newer.at, newer.id) > (old.at, old.id)
+            ))
+            """,
+            [before, before],
+        )
+
+
+def states(rows: Sequence[tuple[Any, ...]]) -> dict[int, DiskState]:
+    """(id, *DiskState) rows by id."""
+    return {row[0]: DiskState._make(row[1:]) for row in rows}

@@ -1,0 +1,138 @@
+"""Making the rows of a domain say what a scan has read, touching only those that changed."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from chains.core.facts import stored_facts
+from chains.core.layer import Layer
+from chains.core.names import display
+from chains.core.situation import DATA_FILE, ENCRYPTION
+from chains.inventory import bulk
+from chains.inventory.known import Known, stored_notes
+from chains.inventory.reading import Reading
+from chains.models import StorageDomain, Volume
+
+MOST = 2**63 - 1
+FACTS = (
+    "path_text", "format", "virtual_size", "file_size", "on_disk", "cluster_size", "backing_file",
+    "backing_format", "backing_path", "features", "header", "fingerprint", "modified",
+)  # fmt: skip
+# What may change though the file does not.
+AROUND = ("in_use", "allocated", "notes", "not_seen_since")
+_RELINK = """
+UPDATE chains_volume v SET backing_id = b.id
+FROM chains_volume o LEFT JOIN chains_volume b ON b.domain_id = o.domain_id AND b.path = o.backing_path
+WHERE v.id = o.id AND o.domain_id = %s AND v.backing_id IS DISTINCT FROM b.id
+"""
+
+
+@dataclass
+class Saved:
+    """The ids of a domain's volumes by path, after a save, and those that are no more."""
+
+    ids: dict[str, int]
+    gone: list[int] = field(default_factory=list)
+    changed: int = 0
+
+
+def features(layer: Layer) -> list[str]:
+    """What a layer carries beside guest data, in the words of a refusal."""
+    header = layer.header
+    if header is None:
+        return []
+    found = []
+    if header.snapshots:
+        found.append(f"{header.snapshots} internal snapshot(s)")
+    if header.bitmaps:
+        found.append(f"{header.bitmaps} persistent bitmap(s)")
+    if header.has_data_file:
+        found.append(DATA_FILE)
+    if header.encryption:
+        found.append(ENCRYPTION)
+    return found
+
+
+def facts_of(layer: Layer) -> tuple[Any, ...]:
+    """The columns FACTS of a volume, which follow from its layer."""
+    return (
+        display(layer.path), layer.format, min(layer.virtual_size, MOST), layer.file_size,
+        layer.on_disk, layer.cluster_size, layer.backing_file,
+        None if layer.backing_format is None else display(layer.backing_format),
+        layer.backing_path, features(layer), stored_facts(layer), layer.fingerprint.to_text(),
+        layer.modified,
+    )  # fmt: skip
+
+
+def save_volumes(
+    domain: StorageDomain, reading: Reading, known: Mapping[str, Known],
+    in_use: Mapping[str, bool | None], now: datetime,
+) -> Saved:  # fmt: skip
+    """Insert, update and link the volumes; those that are gone are named, not yet deleted."""
+    layers = reading.forest.layers
+    new = [path for path in layers if path not in known]
+    around = {path: _around(path, reading, known.get(path), in_use, now) for path in layers}
+    ids = {path: row.pk for path, row in known.items() if path in layers}
+    ids |= zip(new, bulk.numbers(Volume, len(new)), strict=True)
+    bulk.insert(Volume, ("id", "domain", "path", *FACTS, *AROUND), (
+        (ids[path], domain.pk, path, *facts_of(layers[path]), *around[path]) for path in new
+    ))  # fmt: skip
+    again = [path for path in reading.fresh if path in known]
+    rewritten = list(_differing(again, ids, layers, around))
+    bulk.update(Volume, (*FACTS, *AROUND), rewritten)
+    moved = [
+        (ids[path], *values) for path, values in around.items()
+        if path in known and path not in reading.fresh and values != _around_before(known[path])
+    ]  # fmt: skip
+    bulk.update(Volume, AROUND, moved)
+    gone = [row.pk for path, row in known.items() if path not in layers]
+    saved = Saved(ids, gone, len(new) + len(rewritten) + len(gone))
+    if saved.changed:
+        with connection.cursor() as cursor:
+            cursor.execute(_RELINK, [domain.pk])
+    return saved
+
+
+def _differing(
+    paths: Sequence[str], ids: Mapping[str, int], layers: Mapping[str, Layer],
+    around: Mapping[str, tuple[Any, ...]],
+) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    """The rows of those volumes that were read again and now read otherwise."""
+    for part in range(0, len(paths), 2000):
+        few = {ids[path]: path for path in paths[part : part + 2000]}
+        rows = Volume.objects.filter(pk__in=list(few)).order_by()
+        for pk, *before in rows.values_list("id", *FACTS, *AROUND):
+            after = (*facts_of(layers[few[pk]]), *around[few[pk]])
+            if tuple(before) != after:
+                yield (pk, *after)
+
+
+def _around(
+    path: str, reading: Reading, row: Known | None, in_use: Mapping[str, bool | None], now: datetime
+) -> tuple[Any, ...]:
+    if path in reading.unseen and row is not None:
+        return (row.in_use, row.allocated, row.notes, row.not_seen_since or now)
+    notes = reading.notes.get(path)
+    return (in_use.get(path, False), notes.allocated if notes else None, stored_notes(notes), None)
+
+
+def _around_before(row: Known) -> tuple[Any, ...]:
+    return (row.in_use, row.allocated, row.notes, row.not_seen_since)
+
+
+def delete_volumes(pks: Sequence[int]) -> None:
+    """Forget volumes, and what hangs on them."""
+    for part in range(0, len(pks), 5000):
+        Volume.objects.filter(pk__in=pks[part : part + 5000]).delete()
+
+
+def held(layers: Iterable[Layer]) -> int:
+    """Bytes that layers hold on disk, a file with several names once."""
+    once: dict[Any, int] = {}
+    for layer in layers:
+        file = layer.fingerprint
+        once[(file.device, file.inode) if file.inode else layer.path] = layer.on_disk
+    return sum(once.values())

@@ -1,0 +1,56 @@
+"""What the rules of findings need to know of a domain beside its forest."""
+
+from datetime import datetime
+from typing import Any
+
+from chains.core.findings import Code
+from chains.core.rules import Site
+from chains.core.thresholds import Thresholds
+from chains.inventory import history
+from chains.inventory.reading import Reading
+from chains.inventory.usage import Usage
+from chains.models import BlockMap, GlobalThresholds, StorageDomain, Volume, VolumeMap
+from chains.storage.types import Space
+
+# What a part of a domain does not tell: a scan of some volumes leaves these findings as they are.
+WHOLE_DOMAIN = frozenset({
+    Code.UNREFERENCED, Code.IN_USE_UNKNOWN, Code.LEFTOVER, Code.SPACE_LOW, Code.SPACE_ENDS,
+    Code.FOLDER_UNREADABLE, Code.NAME_TOO_LONG,
+})  # fmt: skip
+
+
+def thresholds_of(domain: StorageDomain) -> Thresholds:
+    """Those of all domains, changed by the domain's own."""
+    return Thresholds.of(global_thresholds(), domain.thresholds)
+
+
+def global_thresholds() -> dict[str, int]:
+    """What an admin has set for all domains."""
+    row = GlobalThresholds.objects.first()
+    return dict(row.values) if row else {}
+
+
+def site_of(
+    domain: StorageDomain, reading: Reading, usage: Usage, space: Space | None, now: datetime
+) -> Site:
+    """The domain as the rules take it; no `space` for a part of it."""
+    maps = VolumeMap.objects.filter(volume__domain=domain, unreachable__gt=0)
+    failed = BlockMap.objects.filter(disk__domain=domain).exclude(error="")
+    return Site(
+        reading.forest, reading.notes, thresholds_of(domain), now.timestamp(), usage.states,
+        {path: dead or 0 for path, dead in maps.values_list("volume__path", "unreachable")}, _checks(domain, reading),
+        dict(failed.values_list("disk__active__path", "error")), usage.leftovers,
+        space.capacity if space else None, space.free if space else None,
+        history.growth(domain, space.free, now) if space else None, usage.locks_prove,
+    )  # fmt: skip
+
+
+def _checks(domain: StorageDomain, reading: Reading) -> dict[str, dict[str, Any]]:
+    """What qemu-img check said of the volumes that are still as they were then."""
+    rows = Volume.objects.filter(domain=domain, check_result__isnull=False)
+    layers = reading.forest.layers
+    return {
+        path: said
+        for path, said in rows.values_list("path", "check_result")
+        if said and path in layers and layers[path].fingerprint.to_text() == said.get("fingerprint")
+    }
