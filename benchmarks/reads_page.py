@@ -9,7 +9,6 @@ map: run `qemu-img map` for each view.
 """
 
 import argparse
-import os
 import random
 import statistics
 import time
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import images
+from benchmarks.database import embedded
 from benchmarks.measuring import interleaved, machine, run_tool, verdict
 
 LIMIT_MS = 200.0
@@ -42,6 +42,7 @@ def measure(folder: Path, views: int) -> None:
     from chains.inventory import blockmaps, scan, services
     from chains.models import BlockMap, Disk, VolumeMap
 
+    print(machine())
     top = images.build(folder, next(w for w in images.workloads() if w.name == "W2"))
     domain = services.add_domain("benchmark", str(folder), "directory", "here")
     scan.scan_domain(domain)
@@ -90,28 +91,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=100)
     parser.add_argument("--dir", help="where the chain is built (default: the temporary directory)")
     options = parser.parse_args()
-    with images.workplace(options.dir) as place:
-        place.chmod(0o755)  # the embedded database runs as another user when root starts it
-        os.environ.pop("DATABASE_URL", None)
-        os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
-        os.environ["STRATA_VAR"] = str(place / "var")
-        os.environ["STRATA_ALLOWED_HOSTS"] = "testserver"
-        import django
-
-        from project import postgres
-        from project.postgres_commands import use
-        from project.postgres_schema import migrate_if_needed
-
-        with postgres.acquire(place / "var") as lease:
-            django.setup()
-            use(lease.url)
-            migrate_if_needed()
-            print(machine())
-            (place / "domain").mkdir()
-            measure(place / "domain", options.views)
-            from django.db import connections
-
-            connections.close_all()
+    embedded(options.dir, partial(measure, views=options.views))
 
 
 if __name__ == "__main__":
