@@ -55,6 +55,20 @@ class Code(StrEnum):
     MAP_FAILED = "map-failed"
     SPACE_LOW = "space-low"
     SPACE_ENDS = "space-ends"
+    # What a management system says of its volumes, against what is there.
+    DOMAIN_METADATA = "domain-metadata"
+    METADATA_ORPHAN = "metadata-orphan"
+    METADATA_MISSING = "metadata-missing"
+    METADATA_INVALID = "metadata-invalid"
+    METADATA_CLEARED = "metadata-cleared"
+    METADATA_PARENT = "metadata-parent"
+    METADATA_FORMAT = "metadata-format"
+    METADATA_CAPACITY = "metadata-capacity"
+    METADATA_VOLTYPE = "metadata-voltype"
+    METADATA_PLACE = "metadata-place"
+    VOLUME_ILLEGAL = "volume-illegal"
+    VOLUME_FAKE = "volume-fake"
+    SEVERAL_LEAFS = "several-leafs"
 
 
 @dataclass(frozen=True)
