@@ -206,9 +206,14 @@ def _seal(said: Mapping[str, str]) -> str:
 def _pairs(data: bytes, errors: list[str], end: str | None = None) -> dict[str, str]:
     """Return the keys and their values, of a key that comes again the last; lines up to `end`."""
     said: dict[str, str] = {}
-    for number, line in enumerate(data.split(b"\n"), 1):
+    lines: Sequence[str | bytes]
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError:
+        lines = data.split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
-            text = line.decode()
+            text = line.decode() if isinstance(line, bytes) else line
         except UnicodeDecodeError:
             errors.append(f"Line {number} is not UTF-8.")
             continue
@@ -268,6 +273,8 @@ def _text(value: object, coded: bool) -> str:
 
 def _stored(value: Any) -> Any:
     """Make a text fit for a row: PostgreSQL takes no NUL, and JSON no lone surrogate."""
-    if isinstance(value, str):
-        return portable(value[:MAX_TEXT]).replace("\0", "\\x00")
-    return value
+    if not isinstance(value, str) or (
+        value.isascii() and value.isprintable() and len(value) <= MAX_TEXT
+    ):
+        return value
+    return portable(value[:MAX_TEXT]).replace("\0", "\\x00")
