@@ -9,7 +9,7 @@ ovirt-engine, MetadataDiskDescriptionHandler.java.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,15 +206,8 @@ def _seal(said: Mapping[str, str]) -> str:
 def _pairs(data: bytes, errors: list[str], end: str | None = None) -> dict[str, str]:
     """Return the keys and their values, of a key that comes again the last; lines up to `end`."""
     said: dict[str, str] = {}
-    lines: Sequence[str | bytes]
-    try:
-        lines = data.decode().split("\n")
-    except UnicodeDecodeError:
-        lines = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            text = line.decode() if isinstance(line, bytes) else line
-        except UnicodeDecodeError:
+    for number, text in enumerate(_lines(data), 1):
+        if text is None:
             errors.append(f"Line {number} is not UTF-8.")
             continue
         if end is not None and text.startswith(end):
@@ -223,6 +216,20 @@ def _pairs(data: bytes, errors: list[str], end: str | None = None) -> dict[str, 
         if equals:
             said[key.strip()] = value.strip()
     return said
+
+
+def _lines(data: bytes) -> Iterator[str | None]:
+    """Decode line by line, None for one that is not UTF-8; all at once when there is none."""
+    try:
+        yield from data.decode().split("\n")
+        return
+    except UnicodeDecodeError:
+        pass
+    for line in data.split(b"\n"):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError:
+            yield None
 
 
 def _number(said: Mapping[str, str], key: str, errors: list[str]) -> int | None:

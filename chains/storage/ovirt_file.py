@@ -236,12 +236,12 @@ class _Scan:
     def _own_path(self, group: list[str]) -> str:
         """Return the path in the image that the file's metadata names; else the first that stays."""
         # Last time's own path is asked first: its record need not be opened again.
-        group = sorted(group, key=lambda path: (path not in self.before, path in self.passing))
-        for path in group:
+        names = set(group)
+        for path in sorted(group, key=lambda path: (path not in self.before, path)):
             said = self._note(path).metadata
             image = str(said.get("image")) if said else ""
             own = f"{IMAGES}/{image}/{path.rpartition('/')[2]}"
-            if own in group:
+            if own in names:
                 return own
         return min(group, key=lambda path: (path in self.passing, path))
 
