@@ -155,7 +155,14 @@ class _Scan:
         notes = _named({path: self.notes[path] for path in paths})
         facts, findings = self._domain()
         self.findings[:0] = findings
-        return Listing(paths, notes, aliases, tuple(self.unread), tuple(self.findings), facts)
+        return Listing(
+            paths,
+            notes,
+            aliases,
+            unread=tuple(self.unread),
+            findings=tuple(self.findings),
+            facts=facts,
+        )
 
     def _domain(self) -> tuple[dict[str, Any], list[Finding]]:
         try:
