@@ -33,11 +33,15 @@ class Known(NamedTuple):
     allocated: int | None
     notes: Mapping[str, Any] | None
 
-    def layer(self) -> Layer:
-        """The layer as it was read then; its header is not kept here, and nothing was wrong with it."""
+    def layer(self, fingerprint: Fingerprint | None = None) -> Layer:
+        """The layer as it was read then; its header is not kept here, and nothing was wrong with it.
+
+        `fingerprint` is the stored one, by whom it has at hand.
+        """
+        found = fingerprint or Fingerprint.from_text(self.fingerprint)
         return Layer(
             self.path, self.format, self.virtual_size, self.on_disk, self.backing_file,
-            self.backing_format, self.backing_path, Fingerprint.from_text(self.fingerprint), None, (),
+            self.backing_format, self.backing_path, found, None, (),
         )  # fmt: skip
 
 

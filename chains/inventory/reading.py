@@ -119,7 +119,7 @@ class _Scan:
             return True
         if now is None or now.to_text() != row.fingerprint:
             return False
-        self.layers[path] = row.layer()
+        self.layers[path] = row.layer(now)
         return True
 
     def _keep(self, row: Known) -> None:

@@ -89,7 +89,7 @@ def _save(
 ) -> None:  # fmt: skip
     """All rows of the domain, or with no `space` those of a part of it."""
     whole = space is not None
-    before = held(row.layer() for row in known.values())
+    before = 0 if whole else held(row.layer() for row in known.values())
     saved = save_volumes(domain, reading, known, usage.states, now)
     site = site_of(domain, reading, usage, space, now)
     found = [*reading.forest.findings, *reading.findings, *judge(site)]
@@ -99,7 +99,7 @@ def _save(
     delete_volumes(saved.gone)
     if changed or saved.changed or whole:
         after = held(reading.forest.layers.values())
-        _count(domain, after if whole else int(domain.on_disk_total) + after - before)
+        _count(domain, after - before + (0 if whole else int(domain.on_disk_total)))
         history.record_domain(domain, now)
 
 
