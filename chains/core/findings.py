@@ -69,6 +69,7 @@ class Code(StrEnum):
     VOLUME_ILLEGAL = "volume-illegal"
     VOLUME_FAKE = "volume-fake"
     SEVERAL_LEAFS = "several-leafs"
+    OWNERS_UNREAD = "owners-unread"
 
 
 @dataclass(frozen=True)
