@@ -10,7 +10,7 @@ import pytest
 from chains.core.errors import StrataError
 from chains.core.findings import Code
 from chains.storage.directory import Directory
-from chains.storage.profiles import domains
+from chains.storage.profiles import Options, Tree, domains
 from chains.storage.types import Notes
 from tests.images import MIB, overlay, qcow2, raw
 from tests.storage.test_domain_xml import BOMB
@@ -198,3 +198,16 @@ def test_only_this_host_is_asked(tree, libvirt, uri):
     with pytest.raises(StrataError, match="this host"):
         listed(tree, libvirt_uri=uri)
     assert libvirt.asked == []
+
+
+def test_whoever_stops_the_scan_stops_libvirt_too(tree, libvirt):
+    calls = []
+
+    def alive():
+        calls.append(None)
+        raise StrataError("enough")
+
+    options = Options(libvirt_uri="qemu:///system")
+    with pytest.raises(StrataError, match="enough"):
+        domains.known_domains(Tree(str(tree), (), options, alive=alive), ())
+    assert len(calls) == 1

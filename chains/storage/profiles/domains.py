@@ -2,9 +2,7 @@
 
 import importlib
 import os
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from chains.core.errors import StrataError
@@ -12,6 +10,7 @@ from chains.core.findings import Finding
 from chains.core.names import brief
 from chains.core.paths import reason_of
 from chains.storage.domain_xml import MAX_BYTES, Domain, parse_domain
+from chains.storage.patience import NoAnswerError, within
 from chains.storage.profiles.types import Tree, owners_unread
 from chains.storage.small_files import names_in, read_small
 
@@ -92,23 +91,29 @@ def _from_connection(tree: Tree, known: Known) -> None:
             " libvirt-python, or give a directory of XML files instead."
         ) from error
     failed: list[str] = []
+    texts: list[str] = []
     try:
-        for text in _within(PATIENCE, lambda: _descriptions(module, uri), tree.alive):
-            tree.alive()
-            try:
-                domain = parse_domain(text.encode())
-            except (StrataError, UnicodeError) as error:
-                failed.append(str(error))
-            else:
-                known.domains.extend([domain] if domain else [])
-    except StrataError as error:
+        texts = within(PATIENCE, "libvirt", lambda: _descriptions(module, uri), tree.alive)
+    except (_RefusedError, NoAnswerError) as error:
         failed.append(str(error))
+    for text in texts:
+        tree.alive()
+        try:
+            domain = parse_domain(text.encode())
+        except (StrataError, UnicodeError) as error:
+            failed.append(str(error))
+        else:
+            known.domains.extend([domain] if domain else [])
     if failed:
         known.findings.append(owners_unread(uri, failed[0]))
 
 
+class _RefusedError(StrataError):
+    """What libvirt says against being asked."""
+
+
 def _descriptions(module: Any, uri: str) -> list[str]:
-    """The XML of every VM. Raises StrataError for whatever libvirt says against it."""
+    """The XML of every VM. Raises _RefusedError."""
     # It would print every error to this process's own stderr.
     module.registerErrorHandler(lambda *_: None, None)
     try:
@@ -118,7 +123,7 @@ def _descriptions(module: Any, uri: str) -> list[str]:
         finally:
             connection.close()
     except module.libvirtError as error:
-        raise StrataError(f"{error}.") from error
+        raise _RefusedError(f"{error}.") from error
 
 
 def _each(module: Any, connection: Any) -> Iterator[str]:
@@ -128,28 +133,3 @@ def _each(module: Any, connection: Any) -> Iterator[str]:
         except module.libvirtError as error:
             if error.get_error_code() != module.VIR_ERR_NO_DOMAIN:  # undefined in between
                 raise
-
-
-def _within(seconds: float, work: Callable[[], list[str]], alive: Callable[[], None]) -> list[str]:
-    """Do the work in a thread that may be left behind: a libvirt that hangs can not be stopped."""
-    answer: queue.SimpleQueue[list[str] | BaseException] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            answer.put(work())
-        except BaseException as error:
-            answer.put(error)
-
-    threading.Thread(target=run, name="libvirt", daemon=True).start()
-    waited = 0.0
-    while waited < seconds:
-        alive()
-        try:
-            found = answer.get(timeout=min(1.0, seconds))
-        except queue.Empty:
-            waited += 1.0
-            continue
-        if isinstance(found, BaseException):
-            raise found
-        return found
-    raise StrataError(f"libvirt gave no answer within {seconds:.0f} seconds.")
