@@ -70,6 +70,10 @@ class Code(StrEnum):
     VOLUME_FAKE = "volume-fake"
     SEVERAL_LEAFS = "several-leafs"
     OWNERS_UNREAD = "owners-unread"
+    ENGINE_UNKNOWN = "engine-unknown"
+    ENGINE_MISSING = "engine-missing"
+    ENGINE_ILLEGAL = "engine-illegal"
+    ENGINE_LOCKED = "engine-locked"
 
 
 @dataclass(frozen=True)
