@@ -10,7 +10,7 @@ from chains.core.chain import read_chain
 from chains.core.errors import StrataError
 from chains.core.findings import Code
 from chains.core.names import display
-from chains.inventory.scan import scan_paths
+from chains.inventory.scan import scan_domain, scan_paths
 from chains.inventory.selectors import family_of
 from chains.models import DomainKind, Volume
 from chains.qemu import qemu_img
@@ -59,7 +59,10 @@ def check_volume(volume: Volume, alive: Callable[[], None]) -> None:
             "The volume was written while it was checked: shut its VM down, and again."
         )
     Volume.objects.filter(pk=volume.pk).update(check_result={**said, "fingerprint": now})
-    scan_paths(volume.domain, [volume.path, *_family(volume)])
+    if volume.domain.kind == DomainKind.DIRECTORY:
+        scan_paths(volume.domain, [volume.path, *_family(volume)])
+    else:
+        scan_domain(volume.domain)
 
 
 def _family(volume: Volume) -> list[str]:

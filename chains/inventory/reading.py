@@ -60,7 +60,9 @@ def read_domain(
     paths, findings = _short_enough(listing.paths)
     scan = _Scan(root, reader, known, suspects, report)
     scan.look(paths, listing)
-    return scan.finish(root, listing, findings)
+    reading = scan.finish(root, listing, findings)
+    reading.findings += driver.judge(reading.forest, listing)
+    return reading
 
 
 def read_paths(
@@ -115,6 +117,9 @@ class _Scan:
         try:
             now = self.reader.fingerprint(path)
         except OSError:
+            self._keep(row)
+            return True
+        if now is not None and not now.inode:
             self._keep(row)
             return True
         if now is None or now.to_text() != row.fingerprint:

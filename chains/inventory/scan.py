@@ -55,7 +55,7 @@ def scan_domain(
         reading = read_domain(driver, domain.path, known, suspects, report)
         still_mounted(domain, reading, known)
         space = driver.space(domain.path)
-        usage = Usage.of(domain, reading, known)
+        usage = Usage.of(domain, reading)
     except (UnreachableError, OSError) as error:
         note_unreachable(domain, str(error))
         raise (
@@ -77,7 +77,7 @@ def scan_paths(domain: StorageDomain, paths: Iterable[str]) -> None:
     wanted = sorted(set(paths))
     known = known_volumes(domain, wanted)
     reading = read_paths(driver_of(domain), domain.path, known, wanted)
-    usage = Usage.of(domain, reading, known)
+    usage = Usage.of(domain, reading)
     with transaction.atomic():
         row = StorageDomain.objects.select_for_update().get(pk=domain.pk)
         _save(row, reading, known, usage, space=None, now=timezone.now())

@@ -12,10 +12,12 @@ from chains.inventory.usage import Usage
 from chains.models import BlockMap, GlobalThresholds, StorageDomain, Volume, VolumeMap
 from chains.storage.types import Space
 
-# What a part of a domain does not tell: a scan of some volumes leaves these findings as they are.
+# What only a scan of all volumes finds, and so only it may resolve; the records of a management system
+# are among it (Driver.judge).
 WHOLE_DOMAIN = frozenset({
     Code.UNREFERENCED, Code.IN_USE_UNKNOWN, Code.LEFTOVER, Code.SPACE_LOW, Code.SPACE_ENDS,
-    Code.FOLDER_UNREADABLE, Code.NAME_TOO_LONG,
+    Code.FOLDER_UNREADABLE, Code.NAME_TOO_LONG, Code.SEVERAL_LEAFS, Code.VOLUME_ILLEGAL, Code.VOLUME_FAKE,
+    Code.PASSING_LONG, *(code for code in Code if code.startswith(("metadata-", "tag-", "engine-"))),
 })  # fmt: skip
 
 

@@ -5,13 +5,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from chains.core.forest import Forest
 from chains.core.plans import KEPT, TEMPORARY
 from chains.core.states import UNFINISHED
 from chains.core.states import Kept as KeptState
-from chains.inventory.known import Known
 from chains.inventory.reading import Reading
-from chains.models import Merge, StorageDomain
-from chains.storage.locks import in_use
+from chains.models import DomainKind, Merge, StorageDomain
+from chains.storage import mounts
+from chains.storage.locks import LockTable, named_by_stat, tells_of_others
 
 _NUMBER = re.compile(f"(?:{re.escape(TEMPORARY)}|{re.escape(KEPT)})([0-9]{{1,18}})")
 
@@ -25,17 +26,49 @@ class Usage:
     locks_prove: bool = True
 
     @classmethod
-    def of(cls, domain: StorageDomain, reading: Reading, known: Mapping[str, Known]) -> "Usage":
+    def of(cls, domain: StorageDomain, reading: Reading) -> "Usage":
         """As the kernel and the journal of merges tell it now."""
-        states = {path: _state(domain.path, path) for path in reading.forest.layers}
-        return cls(states, _leftovers(reading))
+        left = _leftovers(reading)
+        if domain.kind == DomainKind.OVIRT_BLOCK:
+            # Locks sit on device nodes, which are other ones on each host.
+            return cls(dict.fromkeys(reading.forest.layers), left, locks_prove=False)
+        mount = mounts.mount_at(domain.path)
+        return cls(_states(domain.path, reading.forest, mount), left, tells_of_others(mount))
 
 
-def _state(root: str, path: str) -> bool | None:
-    try:
-        return in_use(os.path.join(root, path))
-    except OSError:
-        return None
+def _states(root: str, forest: Forest, mount: mounts.Mount | None) -> dict[str, bool | None]:
+    """One look at the kernel's table of locks tells of local files; elsewhere each leaf is asked, and
+    what lies below it is as it is.
+    """
+    table = LockTable.read()
+    states: dict[str, bool | None] = {}
+    below: list[str] = []
+    for path, layer in forest.layers.items():
+        file = layer.fingerprint
+        if table.is_whole and named_by_stat(file.device, mount):
+            states[path] = table.holds(file.device, file.inode)
+        elif forest.overlays.get(path):
+            below.append(path)
+        else:
+            states[path] = table.state(os.path.join(root, path), mount)
+    if below:
+        _follow_down(forest, states)
+    return {path: states.get(path) for path in forest.layers}
+
+
+def _follow_down(forest: Forest, states: dict[str, bool | None]) -> None:
+    """A layer is in use when a leaf above it is, and free when all of them are."""
+    for leaf in forest.leaves:
+        state = states.get(leaf)
+        place = forest.layers[leaf].backing_path
+        seen = {leaf}
+        while place is not None and place in forest.layers and place not in seen:
+            seen.add(place)
+            before = states.get(place, False)
+            states[place] = (
+                True if True in (before, state) else None if None in (before, state) else False
+            )
+            place = forest.layers[place].backing_path
 
 
 def _leftovers(reading: Reading) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
+from chains.core.findings import Finding
+from chains.core.forest import Forest
 from chains.core.layer import Fingerprint, Layer, read_layer
 from chains.core.paths import RealRoot
 from chains.core.plans import KEPT, TEMPORARY
@@ -86,12 +88,19 @@ class Directory:
         OSError when `root` can not be read, StrataError when an option can not work.
         """
         unread: dict[str, None] = {}
-        paths = tuple(_walk(root, alive, unread))
+        leftovers: list[str] = []
+        paths = tuple(_walk(root, alive, unread, leftovers))
         alive()
         profile = self._profile_of(paths, root)
         notes, findings = profile.notes(Tree(root, paths, self._options, before, alive))
         facts = {"profile": profile.name}
-        return Listing(paths, notes, {}, tuple(unread), findings, facts)
+        return Listing(
+            paths, notes, unread=tuple(unread), leftovers=leftovers, findings=findings, facts=facts
+        )
+
+    def judge(self, forest: Forest, listing: Listing) -> tuple[Finding, ...]:
+        """A directory keeps no records of its volumes."""
+        return ()
 
     def _profile_of(self, paths: tuple[str, ...], root: str) -> Profile:
         return self._profile or profiles.detect(paths, os.path.abspath(root), self._options)
@@ -136,11 +145,14 @@ def list_files(root: str) -> Iterator[str]:
     are passed over; a directory that vanishes or can not be read is left out. Raises OSError when
     `root` itself can not be read.
     """
-    return _walk(root, lambda: None, {})
+    return _walk(root, lambda: None, {}, [])
 
 
-def _walk(root: str, alive: Callable[[], None], unread: dict[str, None]) -> Iterator[str]:
-    """Do so, and note in `unread` the folders of which not everything was seen.
+def _walk(
+    root: str, alive: Callable[[], None], unread: dict[str, None], leftovers: list[str]
+) -> Iterator[str]:
+    """Do so, and note in `unread` the folders of which not everything was seen, in `leftovers` what
+    Strata itself made.
 
     A folder that is gone when its turn comes counts as unread too: that is also what it looks like
     when the storage goes away in the midst of a walk.
@@ -155,14 +167,15 @@ def _walk(root: str, alive: Callable[[], None], unread: dict[str, None]) -> Iter
             try:
                 # The listing itself says what most entries are: no look at each of them.
                 if entry.is_file(follow_symlinks=False):
-                    if not entry.name.startswith(TEMPORARY):
+                    if entry.name.startswith(TEMPORARY):
+                        leftovers.append(path)
+                    else:
                         yield path
-                elif (
-                    entry.is_dir(follow_symlinks=False)
-                    and depth < MAX_DEPTH
-                    and not entry.name.startswith(KEPT)
-                ):
-                    pending.append((path, depth + 1))
+                elif entry.is_dir(follow_symlinks=False):
+                    if entry.name.startswith(KEPT):
+                        leftovers.append(path)
+                    elif depth < MAX_DEPTH:
+                        pending.append((path, depth + 1))
             except OSError:
                 unread[where] = None
 

@@ -65,6 +65,15 @@ class LockTable:
             return cls(None)
         return cls(held if _key(status) in held else None)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the table could be read, and shows every lock of this host."""
+        return self._held is not None
+
+    def holds(self, device: int, inode: int) -> bool:
+        """Whether a file of a local file system, as stat numbers it, is open in QEMU."""
+        return self._held is not None and (os.major(device), os.minor(device), inode) in self._held
+
     def state(self, path: str, mount: Mount | None) -> bool | None:
         """Whether the file at `path` is open in QEMU: True, False, or None where nobody can tell.
 
@@ -75,13 +84,13 @@ class LockTable:
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode):
                 return None
-            if self._held is not None and mount is not None and _is_named_so(status, mount):
+            if self._held is not None and named_by_stat(status.st_dev, mount):
                 return _key(status) in self._held
             if in_use(path):
                 return True
         except (OSError, ValueError):
             return None
-        return False if mount is not None and _tells_of_others(mount) else None
+        return False if tells_of_others(mount) else None
 
 
 def parse(text: str) -> set[tuple[int, int, int]]:
@@ -111,15 +120,17 @@ def _key(status: os.stat_result) -> tuple[int, int, int]:
     return os.major(status.st_dev), os.minor(status.st_dev), status.st_ino
 
 
-def _is_named_so(status: os.stat_result, mount: Mount) -> bool:
-    """Whether the table knows the file by the numbers that stat gives."""
-    if mount.is_network or mount.fs_type in _NAMED_OTHERWISE:
+def named_by_stat(device: int, mount: Mount | None) -> bool:
+    """Whether the table knows the files of a mount by the numbers that stat gives (st_dev)."""
+    if mount is None or mount.is_network or mount.fs_type in _NAMED_OTHERWISE:
         return False
-    return _key(status)[:2] == mount.device
+    return (os.major(device), os.minor(device)) == mount.device
 
 
-def _tells_of_others(mount: Mount) -> bool:
+def tells_of_others(mount: Mount | None) -> bool:
     """Whether the answer that nobody holds a lock counts for every host."""
+    if mount is None:
+        return False
     if not mount.is_network:
         return True
     if mount.fs_type in _KEEPS_LOCKS or not _LOCAL_LOCKS.isdisjoint(mount.options):

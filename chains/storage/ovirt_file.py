@@ -7,11 +7,12 @@ lib/vdsm/storage/sdm/volume_artifacts.py.
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chains.core.errors import StrataError
 from chains.core.findings import Code, Finding, warning
+from chains.core.forest import Forest
 from chains.core.layer import Fingerprint, Layer, read_layer
 from chains.core.names import display
 from chains.core.ovirt_metadata import (
@@ -21,6 +22,7 @@ from chains.core.ovirt_metadata import (
     VolumeMetadata,
     parse_volume,
 )
+from chains.core.ovirt_rules import metadata_findings
 from chains.core.paths import RealRoot, reason_of
 from chains.core.plans import KEPT, TEMPORARY
 from chains.storage.ovirt_domain import (
@@ -62,6 +64,11 @@ class OvirtFileDriver:
     def reader(self, root: str, listing: Listing) -> "OvirtFileReader":
         """Return what reads those volumes."""
         return OvirtFileReader(root, listing)
+
+    def judge(self, forest: Forest, listing: Listing) -> Sequence[Finding]:
+        """What the metadata has against the headers and the places of the volumes."""
+        uuid = str(listing.facts.get("uuid", ""))
+        return metadata_findings(forest, listing.notes, listing.aliases, uuid)
 
     def space(self, root: str) -> Space:
         """What an unprivileged writer could still use, in bytes; raises OSError."""

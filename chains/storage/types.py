@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from chains.core.findings import Finding
+from chains.core.forest import Forest
 from chains.core.layer import Fingerprint, Layer
 from chains.core.notes import Notes
 
@@ -58,6 +59,9 @@ class Driver(Protocol):
 
     def reader(self, root: str, listing: Listing) -> Reader:
         """Something that reads those volumes."""
+
+    def judge(self, forest: Forest, listing: Listing) -> Sequence[Finding]:
+        """What the domain's own records have against the volumes, once these are linked."""
 
     def space(self, root: str) -> Space:
         """Raises OSError, StrataError."""
