@@ -307,7 +307,7 @@ def test_the_progress_of_a_scan_reaches_its_end(root, domain):
     images.deep(root, 5)
     seen = []
     scan_domain(domain, lambda done, total: seen.append((done, total)))
-    assert seen == [(n, 5) for n in range(1, 6)]
+    assert [found for found in seen if found[1]] == [(n, 5) for n in range(1, 6)]
 
 
 def test_domains_do_not_touch_one_another(root, domain, scan, tmp_path):
