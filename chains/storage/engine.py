@@ -42,8 +42,14 @@ class Engine:
         allows http. `answer` is how many seconds one request may take. Raises StrataError for an
         address that is none, and when the engine's client is not installed.
         """
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in (("https", "http") if insecure else ("https",)) or not parts.netloc:
+        schemes = ("https", "http") if insecure else ("https",)
+        try:
+            parts = urllib.parse.urlsplit(url)
+            is_address = parts.scheme in schemes and parts.hostname and "@" not in parts.netloc
+            _ = parts.port
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise StrataError(
                 f"“{brief(url)}” is no address of an engine: give one like"
                 " https://engine.example.com/ovirt-engine/api."

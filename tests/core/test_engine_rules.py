@@ -86,18 +86,18 @@ def test_what_changes_while_it_is_looked_at_is_left_alone():
     assert found(replace(FACTS, unsettled=frozenset({"disk"})), {}) == []
 
 
-TEXT = st.text(max_size=5)
-KEYS = st.builds(VolumeKey, TEXT, TEXT)
-VOLUMES = st.builds(
-    EngineVolume, TEXT, TEXT, st.none(), st.sampled_from(["ok", "illegal", "locked", ""])
-)
+# Few uuids, so that they meet; any words.
+UUID = st.sampled_from(["", "a", "b", "c\n", "\udcff"])
+WORDS = st.text(max_size=5)
+STATUS = st.sampled_from(["ok", "illegal", "locked", ""])
+KEYS = st.builds(VolumeKey, UUID, UUID)
+VOLUMES = st.builds(EngineVolume, UUID, WORDS, st.none(), STATUS, st.booleans())
 DISKS = st.builds(
-    EngineDisk, TEXT, TEXT, st.tuples(TEXT), st.sampled_from(["ok", "illegal", "locked", ""]),
-    st.dictionaries(TEXT, VOLUMES, max_size=4),
-)  # fmt: skip
+    EngineDisk, UUID, WORDS, st.tuples(WORDS), STATUS, st.dictionaries(UUID, VOLUMES, max_size=3)
+)
 
 
-@given(st.dictionaries(TEXT, DISKS, max_size=4), st.dictionaries(TEXT, KEYS, max_size=6))
+@given(st.dictionaries(UUID, DISKS, max_size=3), st.dictionaries(WORDS, KEYS, max_size=5))
 def test_every_finding_is_of_a_path_or_of_the_domain(disks, volumes):
     for finding in engine_findings(EngineFacts("domain", disks), volumes):
         assert finding.path in {"", *volumes}

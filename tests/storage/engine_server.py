@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         query = parse_qs(url.query)
         self.world.asked.append((self.command, url.path, query))
         if self.world.slow and url.path.endswith(self.world.slow):
-            time.sleep(8)
+            time.sleep(20)
         for path, answer in self.world.broken.items():
             if url.path.endswith(path):
                 self.answer(*answer)

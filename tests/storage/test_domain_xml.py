@@ -101,7 +101,7 @@ def test_other_documents_are_none(other):
     ],
 )  # fmt: skip
 def test_hostile_documents_are_refused_at_once(data, words):
-    start = time.perf_counter()
+    start = time.process_time()
     tracemalloc.start()
     try:
         with pytest.raises(StrataError, match=words):
@@ -109,7 +109,7 @@ def test_hostile_documents_are_refused_at_once(data, words):
         assert tracemalloc.get_traced_memory()[1] < 8 * MAX_BYTES
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_endless_words_are_cut():

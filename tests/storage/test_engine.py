@@ -142,7 +142,7 @@ def test_an_engine_that_hangs(world, path):
             assert connect(url, answer=1).facts(DOMAIN).disks
         else:
             assert "engine" in refusal(url, answer=1)
-        assert time.monotonic() - start < 6
+        assert time.monotonic() - start < 15
 
 
 def test_waiting_for_an_engine_can_be_stopped(world):
@@ -186,7 +186,16 @@ def test_certificates_are_checked(world, certificate):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://engine/ovirt-engine/api", "file:///etc/passwd", "engine", ""]
+    "url",
+    [
+        "http://engine/ovirt-engine/api",
+        "file:///etc/passwd",
+        "engine",
+        "",
+        "https://[x/api",
+        "https://a:b/api",
+        "https://u:p@a/api",
+    ],
 )
 def test_passwords_travel_only_encrypted(url):
     with pytest.raises(StrataError, match="no address of an engine"):

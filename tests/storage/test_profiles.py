@@ -69,9 +69,9 @@ def test_the_profile_can_be_set_by_hand(tmp_path):
 
 def test_detection_is_cheap():
     names = [f"images/{100 + n // 9}/vm-{100 + n // 9}-disk-{n}.qcow2" for n in range(100_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     assert detect(names).name == "proxmox"
-    assert time.perf_counter() - start < 2  # 0.2 s on an idle machine
+    assert time.process_time() - start < 2  # 0.2 s on an idle machine
 
 
 NAMES = st.lists(
@@ -90,4 +90,4 @@ def test_long_names_do_not_keep_a_pattern_busy():
     names = ["images/" * 580 + "x", "a/" * 2000 + "vm-", "100/snap-" + "vm-100-" * 500]
     start = time.process_time()
     detect(names * 100)
-    assert time.process_time() - start < 4
+    assert time.process_time() - start < 2
