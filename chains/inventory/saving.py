@@ -74,7 +74,7 @@ def save_volumes(
     """Insert, update and link the volumes; those that are gone are named, not yet deleted."""
     layers = reading.forest.layers
     new = [path for path in layers if path not in known]
-    around = {path: _around(path, reading, known.get(path), in_use, now) for path in layers}
+    around = _changed_around(reading, known, in_use, now)
     ids = {path: row.pk for path, row in known.items() if path in layers}
     ids |= zip(new, bulk.numbers(Volume, len(new)), strict=True)
     bulk.insert(Volume, ("id", "domain", "path", *FACTS, *AROUND), (
@@ -85,7 +85,7 @@ def save_volumes(
     bulk.update(Volume, (*FACTS, *AROUND), rewritten)
     moved = [
         (ids[path], *values) for path, values in around.items()
-        if path in known and path not in reading.fresh and values != _around_before(known[path])
+        if path in known and path not in reading.fresh
     ]  # fmt: skip
     bulk.update(Volume, AROUND, moved)
     gone = [row.pk for path, row in known.items() if path not in layers]
@@ -110,6 +110,29 @@ def _differing(
                 yield (pk, *after)
 
 
+def _changed_around(
+    reading: Reading, known: Mapping[str, Known], in_use: Mapping[str, bool | None], now: datetime
+) -> dict[str, tuple[Any, ...]]:
+    """The columns AROUND of all volumes that are new or read again, and of those where they differ."""
+    found = {}
+    notes = reading.notes
+    for path in reading.forest.layers:
+        row = known.get(path)
+        if row is not None and path not in reading.fresh and path not in reading.unseen:
+            # Nearly all volumes pay for these few comparisons only.
+            if (
+                row.in_use == in_use.get(path, False) and row.not_seen_since is None
+                and row.notes is None and path not in notes
+            ):  # fmt: skip
+                continue
+            values = _around(path, reading, row, in_use, now)
+            if values != (row.in_use, row.allocated, row.notes, row.not_seen_since):
+                found[path] = values
+        else:
+            found[path] = _around(path, reading, row, in_use, now)
+    return found
+
+
 def _around(
     path: str, reading: Reading, row: Known | None, in_use: Mapping[str, bool | None], now: datetime
 ) -> tuple[Any, ...]:
@@ -117,10 +140,6 @@ def _around(
         return (row.in_use, row.allocated, row.notes, row.not_seen_since or now)
     notes = reading.notes.get(path)
     return (in_use.get(path, False), notes.allocated if notes else None, stored_notes(notes), None)
-
-
-def _around_before(row: Known) -> tuple[Any, ...]:
-    return (row.in_use, row.allocated, row.notes, row.not_seen_since)
 
 
 def delete_volumes(pks: Sequence[int]) -> None:

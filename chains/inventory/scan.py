@@ -1,6 +1,8 @@
 """Reading a storage domain into the inventory. Runs in workers and commands, never in the web process."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from django.db import transaction
@@ -48,6 +50,25 @@ def scan_domain(
     changes nothing but the note that it is unreachable; `may_save` is asked last, under the domain's
     lock: one that was given up meanwhile changes nothing at all.
     """
+    with without_collector():
+        return _scan_domain(domain, report, may_save)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """A scan makes a million small objects and no cycles: to look for these takes a sixth of its time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _scan_domain(
+    domain: StorageDomain, report: Report | None, may_save: Callable[[], bool]
+) -> Forest:
     driver = driver_of(domain)
     known = known_volumes(domain)
     suspects = set(domain.findings.open().exclude(volume=None).values_list("path", flat=True))

@@ -41,11 +41,13 @@ def _states(root: str, forest: Forest, mount: mounts.Mount | None) -> dict[str, 
     what lies below it is as it is.
     """
     table = LockTable.read()
+    devices = {layer.fingerprint.device for layer in forest.layers.values()}
+    local = {device for device in devices if table.is_whole and named_by_stat(device, mount)}
     states: dict[str, bool | None] = {}
     below: list[str] = []
     for path, layer in forest.layers.items():
         file = layer.fingerprint
-        if table.is_whole and named_by_stat(file.device, mount):
+        if file.device in local:
             states[path] = table.holds(file.device, file.inode)
         elif forest.overlays.get(path):
             below.append(path)
@@ -53,7 +55,8 @@ def _states(root: str, forest: Forest, mount: mounts.Mount | None) -> dict[str, 
             states[path] = table.state(os.path.join(root, path), mount)
     if below:
         _follow_down(forest, states)
-    return {path: states.get(path) for path in forest.layers}
+        return {path: states.get(path) for path in forest.layers}
+    return states
 
 
 def _follow_down(forest: Forest, states: dict[str, bool | None]) -> None:

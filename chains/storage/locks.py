@@ -44,6 +44,7 @@ class LockTable:
     def __init__(self, held: Iterable[tuple[int, int, int]] | None) -> None:
         """`held` are (major, minor, inode) of the locked files; None: the table can not be trusted."""
         self._held = None if held is None else frozenset(held)
+        self._files = frozenset((os.makedev(*key[:2]), key[2]) for key in self._held or ())
 
     @classmethod
     def read(cls, path: str = TABLE) -> "LockTable":
@@ -72,7 +73,7 @@ class LockTable:
 
     def holds(self, device: int, inode: int) -> bool:
         """Whether a file of a local file system, as stat numbers it, is open in QEMU."""
-        return self._held is not None and (os.major(device), os.minor(device), inode) in self._held
+        return (device, inode) in self._files
 
     def state(self, path: str, mount: Mount | None) -> bool | None:
         """Whether the file at `path` is open in QEMU: True, False, or None where nobody can tell.
