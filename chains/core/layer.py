@@ -169,40 +169,55 @@ def _read(root: RealRoot, place: Inside, hint: str | None, tables: bool) -> Laye
             status = status or os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return _unreadable(place.path, hint, _special(place.path, status.st_mode).finding)
-            return _Reader(root, place.path, fd, status).read(hint, tables)
+            return _FileReader(root, place.path, fd, status).read(hint, tables)
         finally:
             os.close(fd)
     except OSError as error:
         return _unreadable(place.path, hint, _lookup_finding(place.path, error))
 
 
-class _Reader:
-    """Reads one open volume."""
+class LayerReader:
+    """Reads one open volume, of `size` bytes; what kind of storage it lies on, a subclass knows.
 
-    __slots__ = ("fd", "findings", "path", "root", "status")
+    It is a Source itself: the readers of headers and tables read through it.
+    """
 
-    def __init__(self, root: RealRoot, path: str, fd: int, status: os.stat_result) -> None:
-        self.root = root
+    __slots__ = ("findings", "path", "size")
+    recorded_by = "Its overlay"  # who told the format, in the text of findings
+
+    def __init__(self, path: str, size: int) -> None:
         self.path = path
-        self.fd = fd
-        self.status = status
+        self.size = size
         self.findings: list[Finding] = []
 
+    def pread(self, length: int, offset: int) -> bytes:
+        """Read `length` bytes, fewer only at the end; raises OSError."""
+        raise NotImplementedError
+
+    def backing(self, name: str) -> str | Finding:
+        """Find what the layer names as its backing file: a path, or what is wrong with the name."""
+        raise NotImplementedError
+
+    def on_storage(self) -> tuple[int, Fingerprint]:
+        """The bytes that the storage gave it, and what tells it from itself before a change."""
+        raise NotImplementedError
+
     def read(self, hint: str | None, tables: bool) -> Layer:
-        head = os.pread(self.fd, FIRST_READ, 0)
+        """Read its header, and with `tables` its snapshots and bitmaps; raises OSError."""
+        head = self.pread(FIRST_READ, 0)
         seen = formats.detect(head)
         if seen == "qcow2" and hint != "raw":
             return self._qcow2(head, tables)
         if hint == "raw":
             self._judge_raw_backing(seen, head)
-            return self._layer("raw", raw.virtual_size(self.status.st_size), None)
+            return self._layer("raw", raw.virtual_size(self.size), None)
         seen = seen or self._iso()
         if seen is not None:
             self._not_a_chain_format(seen)
         if hint == "qcow2":
             self._critical(
                 Code.BACKING_FORMAT_WRONG,
-                f"Its overlay records it as qcow2, but its content is"
+                f"{self.recorded_by} records it as qcow2, but its content is"
                 f" {formats.described(seen or 'raw')}. One of the two is damaged: find out which"
                 " before anything is written.",
             )
@@ -213,28 +228,27 @@ class _Reader:
                 "It is named .qcow2, but its content is not: the start of the file is damaged, or"
                 " the name is wrong. Restore or rename it.",
             )
-        return self._layer("raw", raw.virtual_size(self.status.st_size), None)
+        return self._layer("raw", raw.virtual_size(self.size), None)
 
     def _qcow2(self, head: bytes, with_tables: bool) -> Layer:
-        size = self.status.st_size
         try:
-            header, name = parse_named(head, self.path, self.fd)
+            header, name = parse_named(head, self.path, self)
         except ReadError as error:
             self.findings.append(error.finding)
             return self._layer("qcow2", 0, None)
-        self.findings += header_findings(header, self.path, size)
+        self.findings += header_findings(header, self.path, self.size)
         if header.incompatible and header.has_data_file:
             self.findings.append(self._data_file_finding(header))
         backing_path = None
         if name is not None:
-            target = backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
+            target = self.backing(name)
             if isinstance(target, Finding):
                 self.findings.append(target)
             else:
                 backing_path = target
         tables = None
         if with_tables:
-            tables = read_tables(self.fd, header, self.path, size)
+            tables = read_tables(self, header, self.path)
             self.findings += tables.findings
         return self._layer("qcow2", header.virtual_size, header, name, backing_path, tables)
 
@@ -257,15 +271,15 @@ class _Reader:
 
     def _names_a_file(self, head: bytes) -> bool:
         try:
-            header, name = parse_named(head, self.path, self.fd)
+            header, name = parse_named(head, self.path, self)
         except ReadError:
             return False
         return name is not None or header.has_data_file
 
     def _iso(self) -> str | None:
-        if self.status.st_size <= formats.ISO_OFFSET:
+        if self.size <= formats.ISO_OFFSET:
             return None
-        mark = os.pread(self.fd, len(formats.ISO_MARK), formats.ISO_OFFSET)
+        mark = self.pread(len(formats.ISO_MARK), formats.ISO_OFFSET)
         return "iso" if mark == formats.ISO_MARK else None
 
     def _not_a_chain_format(self, seen: str) -> None:
@@ -288,7 +302,7 @@ class _Reader:
             # (qemu-img looks for a relative data file in its own current directory, QEMU's
             # management tools beside the layer. Strata opens neither, and only says where one
             # would be expected.)
-            target = backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
+            target = self.backing(name)
             if isinstance(target, str):
                 return warning(
                     Code.DATA_FILE,
@@ -313,12 +327,33 @@ class _Reader:
         self, name: str, size: int, header: Header | None, backing_file: str | None = None,
         backing_path: str | None = None, tables: Tables | None = None,
     ) -> Layer:  # fmt: skip
-        status = self.status
         recorded = header.extensions.backing_format if header else None
+        on_disk, fingerprint = self.on_storage()
         return Layer(
-            self.path, name, size, status.st_blocks * 512, backing_file, recorded, backing_path,
-            Fingerprint.of(status), header, tuple(self.findings), tables,
+            self.path, name, size, on_disk, backing_file, recorded, backing_path,
+            fingerprint, header, tuple(self.findings), tables,
         )  # fmt: skip
+
+
+class _FileReader(LayerReader):
+    __slots__ = ("fd", "root", "status")
+
+    def __init__(self, root: RealRoot, path: str, fd: int, status: os.stat_result) -> None:
+        self.path = path
+        self.size = status.st_size
+        self.findings = []
+        self.root = root
+        self.fd = fd
+        self.status = status
+
+    def pread(self, length: int, offset: int) -> bytes:
+        return os.pread(self.fd, length, offset)
+
+    def backing(self, name: str) -> str | Finding:
+        return backing_from(self.root, self.path.rpartition("/")[0], self.path, name)
+
+    def on_storage(self) -> tuple[int, Fingerprint]:
+        return self.status.st_blocks * 512, Fingerprint.of(self.status)
 
 
 def _unreadable(path: str, hint: str | None, finding: Finding) -> Layer:

@@ -8,7 +8,6 @@ file that is cut while it is read must not kill the process.
 
 import errno
 import mmap
-import os
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -20,6 +19,7 @@ from chains.core.extents import MAX_RUNS, ExtentMap, Int64s, joined
 from chains.core.findings import Code, critical
 from chains.core.qcow2_header import Header, parse_header, parse_named
 from chains.core.qcow2_l2 import OFFSET_MASK, L2Entries, Runs, UInt64s, tables_cut, tables_invalid
+from chains.core.source import TableSource, of
 
 __all__ = ["Header", "parse_header", "parse_named", "read_extents"]
 
@@ -43,11 +43,14 @@ def _room() -> memoryview:
 
 
 def read_extents(
-    fd: int, header: Header, path: str = "", tick: Callable[[float], None] = lambda part: None
+    source: int | TableSource,
+    header: Header,
+    path: str = "",
+    tick: Callable[[float], None] = lambda part: None,
 ) -> ExtentMap:
     """Read the active L1 table and its L2 tables. `path` is only for the text of errors.
 
-    `tick` is told now and then which part of the tables has been read, 0 to 1.
+    `source` is the open file (its descriptor), or what else holds the image. `tick` is told now and then which part of the tables has been read, 0 to 1.
 
     Raises ReadError: `truncated` when a table or a cluster lies beyond the end of the file,
     `tables-invalid` when tables overlap, are unaligned or hold what no qcow2 can hold,
@@ -55,7 +58,7 @@ def read_extents(
     looked at, so encrypted and compressed images read like any other.
     """
     try:
-        return _Walk(fd, header, path).run(tick)
+        return _Walk(of(source), header, path).run(tick)
     except OSError as error:
         raise ReadError(
             critical(
@@ -67,13 +70,12 @@ def read_extents(
 
 
 class _Walk:
-    def __init__(self, fd: int, header: Header, path: str) -> None:
-        self.fd = fd
+    def __init__(self, source: TableSource, header: Header, path: str) -> None:
+        self.source = source
         self.header = header
         self.path = path
-        status = os.fstat(fd)
-        self.file_size = status.st_size
-        self.on_disk = status.st_blocks * 512
+        self.file_size = source.size
+        self.on_disk = source.on_disk
         self.cluster = header.cluster_size
         self.entries = L2Entries(header, path, self.file_size)
         self.waits = False
@@ -151,7 +153,7 @@ class _Walk:
     def _in_hole(self, offset: int, length: int) -> bool:
         """Whether nothing is stored there, so that it reads as zeroes."""
         try:
-            return os.lseek(self.fd, offset, os.SEEK_DATA) >= offset + length
+            return self.source.next_data(offset) >= offset + length
         except OSError as error:
             return error.errno == errno.ENXIO  # anything else: this file system does not tell
 
@@ -164,8 +166,8 @@ class _Walk:
         at = 0
         while at < len(offsets):
             try:
-                data = os.lseek(self.fd, int(offsets[at]), os.SEEK_DATA)
-                hole = os.lseek(self.fd, data, os.SEEK_HOLE)
+                data = self.source.next_data(int(offsets[at]))
+                hole = self.source.next_hole(data)
             except OSError:  # ENXIO: nothing but a hole up to the end
                 break
             first = int(np.searchsorted(offsets, data - self.cluster, side="right"))
@@ -183,7 +185,7 @@ class _Walk:
         done, told = 0, False
         for start, length in self._stretches(offsets):
             part = buffer[done : done + length]
-            got = self._read_cached(part, start)
+            got = self.source.read_cached(part, start)
             self.waits |= got < length
             if self.waits and not told:
                 self._tell(offsets)
@@ -194,14 +196,7 @@ class _Walk:
 
     def _tell(self, offsets: Int64s) -> None:
         for start, length in self._stretches(offsets):
-            os.posix_fadvise(self.fd, start, length, os.POSIX_FADV_WILLNEED)
-
-    def _read_cached(self, view: memoryview, offset: int) -> int:
-        """Read as much as memory holds, without waiting for storage; returns bytes."""
-        try:
-            return os.preadv(self.fd, [view], offset, os.RWF_NOWAIT)
-        except OSError:  # nothing is there, or this file system can not tell
-            return 0
+            self.source.will_need(start, length)
 
     def _stretches(self, offsets: Int64s) -> Iterator[tuple[int, int]]:
         """Join tables at neighbouring offsets: yields offset and length, bytes of the file."""
@@ -213,7 +208,7 @@ class _Walk:
     def _read_into(self, view: memoryview, offset: int) -> None:
         done = 0
         while done < len(view):
-            got = os.preadv(self.fd, [view[done:]], offset + done)
+            got = self.source.read_into(view[done:], offset + done)
             if got == 0:
                 raise tables_cut(self.path, "a table ended while it was read")
             done += got

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from chains.core.errors import ReadError
 from chains.core.findings import Code, critical
 from chains.core.qcow2_extensions import ExtensionError, Extensions, read_extensions
+from chains.core.source import Source
 
 MAGIC = b"QFI\xfb"
 # One page holds the header, its extensions and the backing name of nearly every image.
@@ -167,33 +168,35 @@ class Header(NamedTuple):
         ]
 
 
-def parse_header(source: bytes | int, path: str = "", fd: int | None = None) -> Header:
+def parse_header(
+    source: bytes | int | Source, path: str = "", more: int | Source | None = None
+) -> Header:
     """Parse the header of a qcow2 image.
 
     `source` is the first bytes of the file (the whole first cluster, or as much as there is), or a
-    file descriptor to read at most one cluster from. With `fd` beside bytes, more is read from it
-    when they do not hold the whole header. `path` is only for the text of errors.
+    file descriptor or another source to read at most one cluster from. Beside bytes, `more` is read
+    from when they do not hold the whole header. `path` is only for the text of errors.
 
     Raises ReadError (`header-invalid`, `truncated`, `feature-unknown`, `backing-invalid`) for
     anything that QEMU would refuse to open.
     """
-    return parse_named(source, path, fd)[0]
+    return parse_named(source, path, more)[0]
 
 
 def parse_named(
-    source: bytes | int, path: str = "", fd: int | None = None
+    source: bytes | int | Source, path: str = "", more: int | Source | None = None
 ) -> tuple[Header, str | None]:
     """Do the same, and return the name of the backing file too: all that two headers differ in."""
-    if isinstance(source, int):
-        head, fd = _pread(source, FIRST_READ, path), source
-    else:
+    if isinstance(source, bytes):
         head = source
+    else:
+        head, more = _pread(source, FIRST_READ, path), source
     # All that tells one image from the next stands behind its extensions: its backing file's name.
     end = int.from_bytes(head[8:16], "big")
     try:
         header = _alike(head[: end if FIXED <= end <= NEAR else NEAR])
         if header is None or header.backing_offset + header.backing_length > len(head):
-            head = head if fd is None else _pread(fd, 1 << MAX_CLUSTER_BITS, path)
+            head = head if more is None else _pread(more, 1 << MAX_CLUSTER_BITS, path)
             header = _fixed(head)
         if header is None:
             raise _truncated()
@@ -204,9 +207,11 @@ def parse_named(
     return header, None
 
 
-def _pread(fd: int, size: int, path: str) -> bytes:
+def _pread(source: int | Source, size: int, path: str) -> bytes:
     try:
-        return os.pread(fd, size, 0)
+        if isinstance(source, int):
+            return os.pread(source, size, 0)
+        return source.pread(size, 0)
     except OSError as error:
         reason = error.strerror or "unknown error"
         raise ReadError(

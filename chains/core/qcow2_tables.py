@@ -11,6 +11,7 @@ from typing import NamedTuple
 from chains.core.errors import ReadError
 from chains.core.findings import Code, Finding, critical, warning
 from chains.core.qcow2_header import MAX_OFFSET, Header
+from chains.core.source import Source
 
 MAX_SNAPSHOTS = 65536
 MAX_SNAPSHOT_BYTES = 64 * 1024**2
@@ -88,25 +89,25 @@ def table_findings(header: Header, path: str, file_size: int) -> list[Finding]:
     return found
 
 
-def read_tables(fd: int, header: Header, path: str, file_size: int) -> Tables:
+def read_tables(source: Source, header: Header, path: str) -> Tables:
     """Read the internal snapshots and the bitmaps that the header tells of."""
-    if table_findings(header, path, file_size):
+    if table_findings(header, path, source.size):
         return Tables()  # they are among the findings of the header
-    walk = _Walk(fd, header, path)
+    walk = _Walk(source, header, path)
     return Tables(tuple(walk.snapshots()), tuple(walk.bitmaps()), tuple(walk.findings))
 
 
 class _Walk:
     """Reads entries of either table through a small window of the file."""
 
-    def __init__(self, fd: int, header: Header, path: str) -> None:
-        self.fd = fd
+    def __init__(self, source: Source, header: Header, path: str) -> None:
+        self.source = source
         self.header = header
         self.path = path
         self.findings: list[Finding] = []
         self.window = b""
         self.start = 0
-        self.file_size = os.fstat(fd).st_size
+        self.file_size = source.size
 
     def snapshots(self) -> list[Snapshot]:
         found: list[Snapshot] = []
@@ -196,7 +197,7 @@ class _Walk:
         """Return bytes of the file; entries lie one behind the other, so most are in the window."""
         begin = at - self.start
         if begin < 0 or begin + length > len(self.window):
-            self.window = os.pread(self.fd, max(length, _WINDOW), at)
+            self.window = self.source.pread(max(length, _WINDOW), at)
             self.start, begin = at, 0
             if length > len(self.window):
                 raise ReadError(_cut(self.path, "a table", self.file_size, at + length))

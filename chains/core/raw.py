@@ -1,13 +1,13 @@
 """Holes and data of a raw layer, as its file system tells them (lseek(2): SEEK_DATA, SEEK_HOLE)."""
 
 import errno
-import os
 
 import numpy as np
 
 from chains.core.errors import ReadError
 from chains.core.extents import ExtentMap, Kind, joined
 from chains.core.findings import Code, critical
+from chains.core.source import TableSource, of
 
 SECTOR = 512
 
@@ -17,14 +17,15 @@ def virtual_size(file_size: int) -> int:
     return -(-file_size // SECTOR) * SECTOR
 
 
-def read_extents(fd: int, path: str = "") -> ExtentMap:
+def read_extents(source: int | TableSource, path: str = "") -> ExtentMap:
     """Read which bytes of a raw file are stored. `path` is only for the text of errors.
 
     A raw file holds all of its bytes: holes are ZERO, never unallocated. Raises ReadError
     (`backing-unreadable`) when the storage fails.
     """
     try:
-        edges, file_size = _data_edges(fd)
+        opened = of(source)
+        edges, file_size = _data_edges(opened), opened.size
     except OSError as error:
         raise ReadError(
             critical(
@@ -44,22 +45,22 @@ def read_extents(fd: int, path: str = "") -> ExtentMap:
     return joined(size, bounds[:-1][solid], lengths[solid], kinds[solid])
 
 
-def _data_edges(fd: int) -> tuple[list[int], int]:
-    """Return start and end of each stretch of data, flat and ascending, and the file's size."""
-    file_size = os.fstat(fd).st_size
+def _data_edges(source: TableSource) -> list[int]:
+    """Return start and end of each stretch of data, flat and ascending."""
+    file_size = source.size
     edges: list[int] = []
     at = 0
     while at < file_size:
         try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
+            start = source.next_data(at)
         except OSError as error:
             if error.errno == errno.ENXIO:  # only a hole is left
                 break
             if error.errno == errno.EINVAL:  # this file system does not tell: all is data
-                return [0, file_size], file_size
+                return [0, file_size]
             raise
         if start >= file_size:
             break
-        at = min(os.lseek(fd, start, os.SEEK_HOLE), file_size)
+        at = min(source.next_hole(start), file_size)
         edges += (start, at)
-    return edges, file_size
+    return edges

@@ -53,7 +53,7 @@ def test_a_change_while_the_tables_are_read(
         os.truncate(top, 65536)
         return real(fd, buffers, offset, flags)
 
-    monkeypatch.setattr("chains.core.qcow2.os.preadv", cut)
+    monkeypatch.setattr("chains.core.source.os.preadv", cut)
     with pytest.raises(ReadError) as caught:
         read_chain_maps(chain)
     assert caught.value.finding.code is Code.CHANGED_WHILE_READ
@@ -70,7 +70,7 @@ def test_a_change_that_leaves_the_tables_whole(
         os.truncate(top, 4 * MIB)
         return real(fd, buffers, offset, flags)
 
-    monkeypatch.setattr("chains.core.qcow2.os.preadv", grow)
+    monkeypatch.setattr("chains.core.source.os.preadv", grow)
     with pytest.raises(ReadError) as caught:
         read_chain_maps(chain)
     assert caught.value.finding.code is Code.CHANGED_WHILE_READ
