@@ -1,5 +1,7 @@
 """A chain: one active layer and everything below it, read from storage or linked from a scan."""
 
+from collections.abc import Callable
+
 from chains.core import health
 from chains.core.findings import Finding
 from chains.core.forest import Forest, hints, link, outdated
@@ -13,6 +15,7 @@ __all__ = [
     "Forest",
     "Layer",
     "chain_findings",
+    "follow",
     "hints",
     "link",
     "outdated",
@@ -30,7 +33,17 @@ def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH, *, tables: bool
     followed, with the finding that says why.
     """
     real = real_root(root)
-    layer = read_layer(real, path, tables=tables)
+    top = read_layer(real, path, tables=tables)
+    return follow(
+        root, top, lambda name, said: read_backing(real, name, said, tables=tables), max_depth
+    )
+
+
+def follow(
+    root: str, top: Layer, read: Callable[[str, str | None], Layer], max_depth: int = MAX_DEPTH
+) -> Chain:
+    """Follow the backing files from `top` down; `read(path, recorded format)` reads each of them."""
+    layer = top
     layers = [layer]
     seen = {layer.path}
     trail = Trail()
@@ -45,7 +58,7 @@ def read_chain(root: str, path: str, max_depth: int = MAX_DEPTH, *, tables: bool
         if len(layers) >= max_depth:
             ending = (health.depth_finding(layer.path, max_depth),)
             break
-        layer = read_backing(real, layer.backing_path, layer.backing_format, tables=tables)
+        layer = read(layer.backing_path, layer.backing_format)
         loop = trail.meet(layer)
         if loop is not None:
             ending = (loop,)

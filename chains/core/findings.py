@@ -74,6 +74,19 @@ class Code(StrEnum):
     ENGINE_MISSING = "engine-missing"
     ENGINE_ILLEGAL = "engine-illegal"
     ENGINE_LOCKED = "engine-locked"
+    # Of block domains: volume groups of LVM, and the tags that oVirt gives their volumes.
+    VG_PARTIAL = "vg-partial"
+    VG_METADATA_MISPLACED = "vg-metadata-misplaced"
+    VG_METADATA_FULL = "vg-metadata-full"
+    VG_METADATA_SMALL = "vg-metadata-small"
+    VG_UNREADY = "vg-unready"
+    LV_LAYOUT = "lv-layout"
+    LV_TOO_SHORT = "lv-too-short"
+    LV_TAGS_MISSING = "lv-tags-missing"
+    LV_SLOT_SHARED = "lv-slot-shared"
+    TAG_METADATA_DIFFER = "tag-metadata-differ"
+    TAG_HEADER_DIFFER = "tag-header-differ"
+    PARENT_MISSING = "parent-missing"
 
 
 @dataclass(frozen=True)

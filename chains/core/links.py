@@ -83,6 +83,8 @@ def _sideways_findings(overlay: Layer, backing: Layer, root: str) -> list[Findin
     name, next_name = overlay.backing_file, backing.backing_file
     if name is None or next_name is None or next_name.startswith("/"):
         return []
+    if not overlay.fingerprint.device:
+        return []  # a logical volume: only the last part of the name counts, there are no links
     folder = overlay.path.rpartition("/")[0]
     where = folder_of_name(root, folder, name) if "/" in name else folder
     if where == backing.path.rpartition("/")[0]:
