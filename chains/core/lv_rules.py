@@ -4,7 +4,7 @@ Facts: vdsm, lib/vdsm/storage/blockVolume.py and blockSD.py (the tags, and which
 trusted), lib/vdsm/storage/lvm.py. Each rule is a small function; none of them reads storage.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from chains.core.findings import Code, Finding, critical, warning
@@ -70,17 +70,25 @@ def end_findings(path: str, size: int, end: int) -> list[Finding]:
 
 
 def group_findings(
-    tags: tuple[str, ...], missing: tuple[str, ...], mda_size: int, mda_free: int
+    tags: Sequence[str],
+    missing: Sequence[str],
+    problems: Sequence[str],
+    mda_size: int,
+    mda_free: int,
 ) -> Iterator[Finding]:
-    """Judge a volume group as a whole; `missing` are uuids of devices, sizes are bytes."""
+    """Judge a volume group as a whole; `missing` are uuids of devices, sizes are bytes.
+
+    `problems` say of each device that could not be read why.
+    """
     if missing:
         names = ", ".join(brief(uuid) for uuid in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        why = f" ({'; '.join(problems[:3])})" if problems else ""
         yield critical(
             Code.VG_PARTIAL,
             "",
-            f"The volume group is partial: of its physical volumes {names}{more} can not be found."
-            " Disks that lie there can not be read. Connect the LUN again; do not remove it from"
+            f"The volume group is partial: of its physical volumes {names}{more} can not be found"
+            f"{why}. Disks that lie there can not be read. Connect the LUN again; do not remove it from"
             " the group.",
         )
     if "RHAT_storage_domain_UNREADY" in tags:

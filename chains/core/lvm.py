@@ -23,6 +23,7 @@ MDA_HEADER = 512
 # A volume group of some two thousand volumes takes less than two of them.
 MAX_TEXT = 8 * 1024**2
 MAX_AREAS = 16
+TRIES = 2
 
 _LABEL = struct.Struct("<8sQII8s")
 _PV = struct.Struct("<32sQ")
@@ -74,9 +75,13 @@ class MdaHeader(NamedTuple):
 
     @property
     def free(self) -> int:
-        """Bytes by which the text may grow: its old and its new state must both fit in."""
-        used = -(-(self.committed.size if self.committed else 0) // SECTOR) * SECTOR
-        return max(0, (self.area.size - MDA_HEADER - 2 * used) // 2 // SECTOR * SECTOR)
+        """Bytes by which the text may grow: its old and its new state must both fit in.
+
+        In whole sectors, less one for the alignment of the text, as `vgs -o vg_mda_free` has it.
+        """
+        used = self.committed.size if self.committed else 0
+        room = (self.area.size - MDA_HEADER) // 2 - SECTOR
+        return max(0, room - used) // SECTOR * SECTOR
 
     def pieces(self) -> list[Area]:
         """Where the committed text lies on the device: in one piece, or around the buffer's end."""
@@ -93,13 +98,15 @@ class MdaHeader(NamedTuple):
 class PhysicalContent(NamedTuple):
     """What one device says. `group` is None when its metadata areas hold none, or are not in use.
 
-    `mda_size` and `mda_free` are of its smallest area that is in use, 0 when there is none.
+    `mda_size` and `mda_free` are of its smallest area that is in use, 0 when there is none. `problem`
+    says what is wrong with an area that could not be read.
     """
 
     label: Label
     group: VolumeGroup | None
     mda_size: int
     mda_free: int
+    problem: str = ""
 
 
 def checksum(content: bytes, start: int = _CRC_START) -> int:
@@ -177,26 +184,38 @@ def read_physical(read: Read) -> PhysicalContent:
     """Read one device: its label, and the newest text of its metadata areas that are in use.
 
     `read(length, offset)` gives bytes, fewer only at the end of the device; what it raises passes
-    through. Raises StrataError when the device is no physical volume, or when it holds metadata
-    areas and none of them can be read.
+    through. Raises StrataError when the device is no physical volume.
     """
     label = parse_label(read(LABEL_BYTES, 0))
     groups: list[VolumeGroup] = []
     rooms: list[tuple[int, int]] = []
-    problem: StrataError | None = None
+    problem = ""
     for area in label.metadata_areas:
+        try:
+            found = _area(read, area)
+        except StrataError as error:
+            problem = str(error)
+            continue
+        if found is not None:
+            header, group = found
+            groups.append(group)
+            rooms.append((area.size, header.free))
+    newest = max(groups, key=lambda group: group.seqno, default=None)
+    return PhysicalContent(label, newest, *min(rooms, default=(0, 0)), problem)
+
+
+def _area(read: Read, area: Area) -> tuple[MdaHeader, VolumeGroup] | None:
+    """Read a metadata area, once more when it is damaged: it may have been written just then."""
+    for left in reversed(range(TRIES)):
         try:
             header = parse_mda_header(read(MDA_HEADER, area.offset), area)
             if header.committed is None or header.committed.ignored:
-                continue
-            groups.append(group_of(parse(_text(read, header))))
-            rooms.append((header.area.size, header.free))
-        except StrataError as error:
-            problem = error
-    if problem is not None and not groups:
-        raise problem
-    newest = max(groups, key=lambda group: group.seqno, default=None)
-    return PhysicalContent(label, newest, *min(rooms, default=(0, 0)))
+                return None
+            return header, group_of(parse(_text(read, header)))
+        except StrataError:
+            if not left:
+                raise
+    return None
 
 
 def _text(read: Read, header: MdaHeader) -> str:

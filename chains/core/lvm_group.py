@@ -6,7 +6,7 @@ of 512 bytes; here sizes are bytes, and extents are counted as extents.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chains.core.errors import StrataError
 from chains.core.lvm_config import Section
@@ -79,7 +79,10 @@ class LogicalVolume:
 
 @dataclass(frozen=True)
 class VolumeGroup:
-    """A group; `seqno` grows with every change. `pvs` and `lvs` stand in the order of the metadata."""
+    """A group; `seqno` grows with every change. Tags stand in the order of their letters.
+
+    `status` (here and of its volumes) is what the metadata says, and empty where the tools were asked.
+    """
 
     name: str
     uuid: str
@@ -89,7 +92,15 @@ class VolumeGroup:
     pvs: tuple[PhysicalVolume, ...]
     lvs: tuple[LogicalVolume, ...]
     status: tuple[str, ...] = ()
-    free_extents: int = field(default=0)
+    free_extents: int = 0
+
+    def __post_init__(self) -> None:
+        """Check its sizes. Raises StrataError for those that no storage has."""
+        largest = max((lv.extents for lv in self.lvs), default=0)
+        if not 0 < self.extent_size <= 2**40 or largest * self.extent_size >= 2**62:
+            raise _wrong("its extents have no size that extents can have")
+        if self.size >= 2**62 or self.free_extents * self.extent_size > self.size:
+            raise _wrong("it has more extents than any storage")
 
     @property
     def size(self) -> int:
@@ -113,8 +124,6 @@ def group_of(text: Section) -> VolumeGroup:
         raise _wrong("the metadata describes no group, or several")
     name, section = found[0]
     extent_size = section.number("extent_size") * SECTOR
-    if not 0 < extent_size <= 2**40:
-        raise _wrong("its extents have no size that extents can have")
     named = {key: _physical(pv) for key, pv in section.section("physical_volumes").sections()}
     uuids = {key: pv.uuid for key, pv in named.items()}
     lvs = tuple(
@@ -123,7 +132,7 @@ def group_of(text: Section) -> VolumeGroup:
     pvs = tuple(named.values())
     return VolumeGroup(
         checked_name(name), section.text("id"), section.number("seqno"), extent_size,
-        section.texts("tags"), pvs, lvs, _flags(section), free_extents(pvs, lvs),
+        _tags(section), pvs, lvs, _flags(section), free_extents(pvs, lvs),
     )  # fmt: skip
 
 
@@ -171,7 +180,7 @@ def check_extents(group: VolumeGroup, lv: LogicalVolume) -> None:
 
 def _physical(section: Section) -> PhysicalVolume:
     return PhysicalVolume(
-        section.text("id"), section.text("device", ""), _flags(section), section.texts("tags"),
+        section.text("id"), section.text("device", ""), _flags(section), _tags(section),
         section.number("dev_size", 0) * SECTOR, section.number("pe_start") * SECTOR,
         section.number("pe_count"),
     )  # fmt: skip
@@ -182,9 +191,14 @@ def _logical(name: str, section: Section, uuids: Mapping[str, str]) -> LogicalVo
     if len(segments) != section.number("segment_count"):
         raise _wrong(f"volume “{brief(name)}” has not the segments that it counts")
     return LogicalVolume(
-        checked_name(name), section.text("id"), section.texts("tags"), _flags(section),
+        checked_name(name), section.text("id"), _tags(section), _flags(section),
         joined(segments, name), section.number("creation_time", 0),
     )  # fmt: skip
+
+
+def _tags(section: Section) -> tuple[str, ...]:
+    """Tags are a set: the tools list them by their letters, the metadata as they were given."""
+    return tuple(sorted(section.texts("tags")))
 
 
 def _flags(section: Section) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ from chains.core.lvm import PhysicalContent, read_physical
 from chains.core.lvm_group import LINEAR, LogicalVolume, VolumeGroup, check_extents
 from chains.core.names import brief, display
 from chains.core.source import ExtentsSource, Piece
+from chains.storage.lvm_tools import ask
 
 MAX_DEVICES = 1024
-DEVICES = "/dev/"
+DEVICES = "/dev"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Found:
 
     `devices` leads from a physical volume's uuid to the path that it is read by; what is not in it
     is missing. `mda_size` and `mda_free` are bytes of the group's smallest metadata area in use.
-    `first_pv` is the uuid of its first device, None where the order is not known.
+    `first_pv` is the uuid of its first device, None where the order is not known. `problems` say of
+    devices that could not be read why.
     """
 
     group: VolumeGroup
@@ -36,6 +38,7 @@ class Found:
     mda_size: int
     mda_free: int
     first_pv: str | None = None
+    problems: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -142,8 +145,10 @@ def read_directory(root: str) -> Found:
         try:
             with DirectFile(path) as file:
                 contents[path] = read_physical(file.pread)
+            reason = contents[path].problem
         except (OSError, StrataError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        if reason:
             problems.append(f"{display(os.path.basename(path))}: {reason}")
     groups = [content.group for content in contents.values() if content.group is not None]
     if not groups:
@@ -172,7 +177,7 @@ def read_directory(root: str) -> Found:
             devices[uuid] = path
     rooms = _rooms(contents.values(), newest)
     first = newest.pvs[0].uuid if newest.pvs else None
-    return Found(newest, devices, *min(rooms, default=(0, 0)), first)
+    return Found(newest, devices, *min(rooms, default=(0, 0)), first, tuple(problems))
 
 
 def _rooms(contents: Iterable[PhysicalContent], newest: VolumeGroup) -> list[tuple[int, int]]:
@@ -184,5 +189,8 @@ def _rooms(contents: Iterable[PhysicalContent], newest: VolumeGroup) -> list[tup
 
 
 def read_group(root: str) -> Found:
-    """Find the group of a domain: in a directory of physical volumes. Raises OSError, StrataError."""
-    return read_directory(root)
+    """Find the group of a domain. `/dev/NAME` is a group that this host's tools are asked for; any
+    other root is a directory of physical volumes. Raises OSError, StrataError.
+    """
+    folder, name = os.path.split(os.path.normpath(root))
+    return Found(*ask(name)) if folder == DEVICES else read_directory(root)

@@ -19,7 +19,7 @@ from chains.core.links import MAX_DEPTH, Chain
 from chains.core.lv_rules import group_findings, misplaced_finding
 from chains.core.lvm_group import LINEAR, LogicalVolume
 from chains.core.mapping import Report, read_chain_maps
-from chains.core.names import brief, display, portable
+from chains.core.names import brief, display
 from chains.core.source import ExtentsSource
 from chains.storage import ovirt_tags as tags_of
 from chains.storage.lvm import Devices, Found, opened, read_group
@@ -197,7 +197,9 @@ def _listing(found: Found, alive: Alive) -> BlockListing:
             f" {tags_of.READY}."
         )
     keys = tags_of.domain_keys(group.tags)
-    findings = list(group_findings(group.tags, _missing(found), found.mda_size, found.mda_free))
+    findings = list(
+        group_findings(group.tags, _missing(found), found.problems, found.mda_size, found.mda_free)
+    )
     volumes = [lv for lv in group.lvs if lv.name not in SPECIAL and tags_of.is_volume(lv.tags)]
     told = {lv.name: tags_of.read_tags(lv.tags) for lv in volumes}
     slots = [tags["slot"] for tags in told.values() if tags["slot"] is not None]
@@ -223,7 +225,7 @@ def _facts(found: Found, keys: Mapping[str, str]) -> dict[str, Any]:
         "group": group.name, "uuid": group.uuid, "seqno": group.seqno,
         "extent_size": group.extent_size, "devices": len(group.pvs), "missing": _missing(found),
         "name": keys.get("DESCRIPTION", ""), "version": _version(keys), "keys": dict(keys),
-        "tags": [portable(tag) for tag in group.tags],
+        "tags": [tags_of.storable(tag) for tag in group.tags],
         "mda_size": found.mda_size, "mda_free": found.mda_free,
     }  # fmt: skip
 
@@ -291,7 +293,7 @@ def _alias(metadata: Mapping[str, Any]) -> str:
     with suppress(ValueError, RecursionError):
         told = json.loads(str(metadata.get("DESCRIPTION", "")))
         name = told.get("DiskAlias") if isinstance(told, dict) else None
-        return portable(name) if isinstance(name, str) else ""
+        return tags_of.storable(name) if isinstance(name, str) else ""
     return ""
 
 

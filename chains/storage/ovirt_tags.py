@@ -25,6 +25,11 @@ WINDOW = _MIB
 MAX_SLOT = 2**31
 
 
+def storable(text: str) -> str:
+    """Make text fit for JSON, and for a database, which holds no zero bytes."""
+    return portable(text).replace("\0", "\\x00")
+
+
 def decoded(text: str) -> str:
     """Undo the way in which characters that LVM forbids in tags are written: `&ord&`."""
     return _ENCODED.sub(_char, text)
@@ -41,7 +46,7 @@ def domain_keys(tags: Iterable[str]) -> dict[str, str]:
     for tag in tags:
         key, sign, value = tag.removeprefix(_KEY).partition("=")
         if tag.startswith(_KEY) and sign and key:
-            found[portable(key)] = portable(decoded(value))
+            found[storable(key)] = storable(decoded(value))
     return found
 
 
@@ -56,13 +61,13 @@ def read_tags(tags: tuple[str, ...]) -> dict[str, Any]:
     for tag in tags:
         for key, prefix in _PREFIXES.items():
             if tag.startswith(prefix) and found[key] is None:
-                found[key] = portable(tag.removeprefix(prefix))
+                found[key] = storable(tag.removeprefix(prefix))
     slot = found["slot"] or ""
     fits = slot.isascii() and slot.isdigit() and len(slot) <= 10 and int(slot) < MAX_SLOT
     found["slot"] = int(slot) if fits else None
     for start in (_REMOVED_ZERO, _REMOVED):
         found["image"] = found["image"].removeprefix(start) if found["image"] else found["image"]
-    return {**found, "raw": [portable(tag) for tag in tags]}
+    return {**found, "raw": [storable(tag) for tag in tags]}
 
 
 def passing_of(tags: Iterable[str]) -> str:
@@ -110,7 +115,7 @@ def parse_record(content: bytes) -> Mapping[str, Any]:
             break
         key, sign, value = line.partition("=")
         if sign and key:
-            found[portable(key.strip())] = portable(value.strip())
+            found[storable(key.strip())] = storable(value.strip())
     if "NONE" in found:
         return {"status": "cleared"}
     needed = {"DOMAIN", "IMAGE", "PUUID", "FORMAT", "TYPE", "VOLTYPE", "LEGALITY", "CTIME"}

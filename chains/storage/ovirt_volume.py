@@ -39,7 +39,7 @@ def format_of(note: Notes) -> str:
 class VolumeReader(LayerReader):
     """Reads one LV. `end` is where its image ends at the earliest, once it was read; None of raw."""
 
-    __slots__ = ("devices", "end", "lv", "note", "source")
+    __slots__ = ("_mark", "devices", "end", "lv", "note", "source")
     recorded_by = "Its overlay, or the domain's metadata,"
 
     def __init__(self, devices: Devices, lv: LogicalVolume, note: Notes) -> None:
@@ -50,6 +50,7 @@ class VolumeReader(LayerReader):
         self.lv = lv
         self.note = note
         self.end: int | None = None
+        self._mark: Fingerprint | None = None
 
     def pread(self, length: int, offset: int) -> bytes:
         """Read across extents."""
@@ -79,16 +80,19 @@ class VolumeReader(LayerReader):
 
     def read(self, hint: str | None, tables: bool) -> Layer:
         """Read it as `hint` says, else as the domain does; raises OSError."""
+        # First the mark: should the volume change meanwhile, the mark is too old, and that shows.
+        self._mark = self.fingerprint()
         layer = super().read(hint or format_of(self.note), tables)
         if layer.header is None:
+            self.end = None
+        if self.end is None:
             return layer
-        self.end = image_end(self, layer.header).offset
         short = end_findings(self.path, self.size, self.end)
         return layer._replace(findings=(*layer.findings, *short)) if short else layer
 
     def on_storage(self) -> tuple[int, Fingerprint]:
         """All of the LV is allocated."""
-        return self.size, self.fingerprint()
+        return self.size, self._mark or self.fingerprint()
 
     def fingerprint(self) -> Fingerprint:
         """What tells the volume from any other, and from itself before a change; raises OSError.
@@ -100,8 +104,10 @@ class VolumeReader(LayerReader):
         head = self.pread(FIRST_READ, 0)
         try:
             grown = image_end(self, parse_named(head, self.path, self)[0])
+            self.end = grown.offset
         except ReadError:
             grown = ImageEnd(0, b"")
+            self.end = None
         digest = blake2b(head + grown.digest, digest_size=8)
         digest.update(self.note.stamp.encode())
         digest.update(repr(self.lv.segments).encode())

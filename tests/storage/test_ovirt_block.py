@@ -77,7 +77,7 @@ def test_a_domain_is_listed(root):
     assert note.metadata["status"] == "ok"
     assert (note.metadata["PUUID"], note.metadata["VOLTYPE"]) == (BASE, "INTERNAL")
     assert note.tags == {
-        "image": IMAGE, "parent": BASE, "slot": 5, "raw": ["MD_5", f"PU_{BASE}", f"IU_{IMAGE}"],
+        "image": IMAGE, "parent": BASE, "slot": 5, "raw": [f"IU_{IMAGE}", "MD_5", f"PU_{BASE}"],
     }  # fmt: skip
     assert listing.facts["seqno"] == 7
     assert listing.facts["name"] == "block domain,1"
