@@ -11,7 +11,7 @@ from chains.core.lvm_group import LogicalVolume
 from chains.core.names import brief
 from chains.core.paths import has_protocol, reason_of
 from chains.core.qcow2_end import ImageEnd, image_end
-from chains.core.qcow2_header import FIRST_READ, parse_named
+from chains.core.qcow2_header import FIRST_READ, MAGIC, parse_named
 from chains.core.source import ExtentsSource
 from chains.storage.lvm import Devices, LayoutError
 from chains.storage.types import Notes
@@ -20,6 +20,8 @@ from chains.storage.types import Notes
 SPECIAL = frozenset({"metadata", "ids", "inbox", "outbox", "leases", "xleases", "master"})
 # Below these vdsm gives volumes names of their own: /rhev/data-center/POOL/DOMAIN/images/IMAGE/VOLUME.
 _REPOSITORIES = ("/rhev/data-center/", "/run/vdsm/storage/", "/var/run/vdsm/storage/")
+# What qemu-img puts first: the header, the table of reference counts and its first block.
+WINDOW = 192 * 1024
 _FORMATS = {"RAW": "raw", "COW": "qcow2"}
 
 
@@ -39,7 +41,7 @@ def format_of(note: Notes) -> str:
 class VolumeReader(LayerReader):
     """Reads one LV. `end` is where its image ends at the earliest, once it was read; None of raw."""
 
-    __slots__ = ("_mark", "devices", "end", "lv", "note", "source")
+    __slots__ = ("_mark", "_window", "devices", "end", "lv", "note", "source")
     recorded_by = "Its overlay, or the domain's metadata,"
 
     def __init__(self, devices: Devices, lv: LogicalVolume, note: Notes) -> None:
@@ -51,9 +53,12 @@ class VolumeReader(LayerReader):
         self.note = note
         self.end: int | None = None
         self._mark: Fingerprint | None = None
+        self._window = b""  # the start of the volume, as the last fingerprint has seen it
 
     def pread(self, length: int, offset: int) -> bytes:
-        """Read across extents."""
+        """Read across extents, but what the last fingerprint has seen from there."""
+        if offset + length <= len(self._window):
+            return self._window[offset : offset + length]
         return self.source.pread(length, offset)
 
     def backing(self, name: str) -> str | Finding:
@@ -101,7 +106,10 @@ class VolumeReader(LayerReader):
         of ctime a digest of its tags and metadata, its extents, its header and, of qcow2, of the
         reference counts that grow with it. A guest that overwrites what it has does not show.
         """
-        head = self.pread(FIRST_READ, 0)
+        self._window = head = self.source.pread(FIRST_READ, 0)
+        if head.startswith(MAGIC):
+            self._window = self.source.pread(WINDOW, 0)
+            head = self._window[:FIRST_READ]
         try:
             grown = image_end(self, parse_named(head, self.path, self)[0])
             self.end = grown.offset

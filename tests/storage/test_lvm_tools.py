@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from chains.core.direct import DirectFile
 from chains.core.errors import StrataError
+from chains.core.forest import link
 from chains.core.lv_rules import tag_findings
 from chains.core.lvm_group import LogicalVolume, PhysicalVolume, VolumeGroup
 from chains.qemu.command import Result
@@ -292,8 +294,21 @@ def test_a_group_that_this_host_does_not_see():
 def test_rules_see_nothing_wrong_with_a_real_group(real):
     listing = driver.list(real.root, {}, lambda: None)
     chain = driver.chain(real.root, TOP)
-    from chains.core.forest import link
-
     linked = link({layer.path: layer for layer in chain.layers}, real.root)
     assert linked.findings == ()
     assert tag_findings(linked, listing.notes) == []
+
+
+def test_a_device_is_read_past_its_cache(real):
+    """Another host writes the LUN: here, somebody writes the file behind a loop device."""
+    at, device = (129 + 200) * MIB, real.devices[1]
+    with Path(device).open("rb", buffering=0) as cached, DirectFile(device) as direct:
+        os.pread(cached.fileno(), 4096, at)
+        with (real.folder / "pv1").open("r+b") as file:
+            file.seek(at)
+            file.write(b"written elsewhere")
+            file.flush()
+            os.fsync(file.fileno())
+        # (A read through the cache would most likely still give zeroes.)
+        assert direct.direct
+        assert direct.pread(7, at) == b"written"

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chains.core.chain import link, outdated
 from chains.core.errors import ReadError, StrataError
@@ -15,8 +17,10 @@ from chains.core.lv_rules import tag_findings
 from chains.core.reads import entries, read_chain_maps, resolve
 from chains.storage.lvm import opened, read_group
 from chains.storage.ovirt_block import OvirtBlock
+from chains.storage.ovirt_tags import domain_keys, parse_record, read_tags
+from tests import images
 from tests.images import MIB, qemu_img
-from tests.lvm_images import BLANK, SD, Group
+from tests.lvm_images import BLANK, SD, Group, hyphens
 from tests.storage import blocks
 from tests.storage.blocks import BASE, IMAGE, MIDDLE, SIZE, TOP
 
@@ -366,3 +370,99 @@ def test_roots_that_hold_no_domain(tmp_path, group):
 def test_maps_of_raw_volumes_are_all_data(root):
     maps = driver.maps(root, driver.chain(root, BASE))
     assert maps[0].kinds.tolist() == [Kind.DATA]
+
+
+def test_a_chain_of_old_names(group, originals, tmp_path):
+    """As vdsm up to 3.5 wrote them: each names the image's folder, which is nowhere."""
+    for path, below, form in ((originals[1], BASE, "raw"), (originals[2], MIDDLE, "qcow2")):
+        copy = tmp_path / path.name
+        shutil.copy(path, copy)
+        qemu_img("rebase", "-u", "-f", "qcow2", "-b", f"../{IMAGE}/{below}", "-F", form, copy)
+        group.fill(path.name, copy)
+    linked, _ = forest(str(group.folder))
+    assert linked.findings == ()
+    chain = driver.chain(str(group.folder), TOP)
+    assert [layer.path for layer in chain.layers] == [TOP, MIDDLE, BASE]
+    assert chain.is_safe
+    assert len(driver.maps(str(group.folder), chain, written=TOP)) == 3
+
+
+def test_a_loop_of_backing_files_ends(group, originals, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copy(originals[1], copy)
+    qemu_img("rebase", "-u", "-f", "qcow2", "-b", TOP, "-F", "qcow2", copy)
+    group.fill(MIDDLE, copy)
+    chain = driver.chain(str(group.folder), TOP)
+    assert {f.code for f in chain.findings} == {Code.BACKING_LOOP}
+    with pytest.raises(ReadError):
+        driver.maps(str(group.folder), chain)
+
+
+def test_metadata_that_calls_a_raw_volume_cow(group):
+    group.slot(4, blocks.metadata(FORMAT="COW"))
+    reader = driver.reader(str(group.folder), driver.list(str(group.folder), {}, lambda: None))
+    layer = reader.read(BASE, None)
+    assert {f.code for f in layer.findings} == {Code.BACKING_FORMAT_WRONG}
+    assert "the domain's metadata" in layer.findings[0].detail
+    assert reader.read(BASE, "raw").findings == ()
+    assert reader.read("nothing", None).findings[0].code is Code.BACKING_MISSING
+
+
+def test_a_volume_that_grows_shows(group, originals, tmp_path):
+    """A guest's writes take new clusters; what it overwrites does not show."""
+    root = str(group.folder)
+    chain = driver.chain(root, TOP)
+    for path in originals:
+        shutil.copy(path, tmp_path)
+    images.write(tmp_path / TOP, "qcow2", "write -P 9 9M 64k")
+    group.fill(TOP, tmp_path / TOP)
+    with pytest.raises(ReadError) as caught:
+        driver.maps(root, chain)
+    assert caught.value.finding.code is Code.CHANGED_WHILE_READ
+    maps = driver.maps(root, chain, written=TOP)
+    assert maps[0].allocated == 2 * MIB + 2 * 65536
+    known = dict(zip([TOP, MIDDLE, BASE], maps, strict=True))
+    assert driver.maps(root, chain, known) == maps
+
+
+def test_a_metadata_volume_that_is_not_there(group):
+    group.path(0).rename(group.folder.parent / "away")
+    group.in_use = (1,)
+    group.write()
+    group.path(0).unlink()
+    listing = driver.list(str(group.folder), {}, lambda: None)
+    assert {f.code for f in listing.findings} == {Code.VG_PARTIAL, Code.BACKING_UNREADABLE}
+    assert listing.notes[TOP].metadata is None
+    assert codes(group)[TOP] == {"backing-unreadable"}
+
+
+def test_the_reason_why_a_device_is_missing(group):
+    with group.path(1).open("r+b") as file:
+        file.seek(600)
+        file.write(b"X")
+    listing = driver.list(str(group.folder), {}, lambda: None)
+    assert "pv1: Its LVM label is damaged" in listing.findings[0].detail
+
+
+@pytest.mark.parametrize(("device", "misplaced"), [(0, False), (1, True)])
+def test_the_first_device_is_named_by_a_tag(group, device, misplaced):
+    uuid = hyphens(group.uuid(device))
+    group.tags = (*group.tags, f"MDT_PV0=pv:lun&44&uuid:{uuid}&44&pestart:0")
+    group.write()
+    found = driver.list(str(group.folder), {}, lambda: None).findings
+    assert [f.code for f in found] == [Code.VG_METADATA_MISPLACED] * misplaced
+
+
+@given(st.binary(max_size=512))
+def test_any_record_is_fit_to_be_stored(content):
+    found = parse_record(content)
+    assert found["status"] in ("ok", "invalid", "cleared")
+    assert "\\u0000" not in json.dumps(found)
+    json.dumps(found).encode("utf-8")
+
+
+@given(st.lists(st.text(alphabet="IU_PMD&0159ab\udc80\0-", max_size=20), max_size=5))
+def test_any_tags_are_fit_to_be_stored(tags):
+    found = json.dumps([read_tags(tuple(tags)), domain_keys([f"MDT_{tag}=&0&" for tag in tags])])
+    assert "\\u0000" not in found
+    assert not any("\ud800" <= char <= "\udfff" for char in str(json.loads(found)))
