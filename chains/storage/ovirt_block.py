@@ -174,7 +174,7 @@ class BlockReader:
 
 
 class OpenLv:
-    """A volume of a group that is opened, for its map."""
+    """A volume of a group that is opened, for its map. The look-ups raise ReadError."""
 
     def __init__(self, reader: VolumeReader) -> None:
         self._reader = reader
@@ -182,11 +182,18 @@ class OpenLv:
 
     def is_unchanged(self, layer: Layer) -> bool:
         """Whether the header and the extents are those that `layer` was read from."""
-        return self._reader.fingerprint() == layer.fingerprint
+        return self._mark(layer) == layer.fingerprint
 
     def is_volume_of(self, layer: Layer) -> bool:
         """Whether it is that LV."""
-        return self._reader.fingerprint()[:2] == layer.fingerprint[:2]
+        return self._mark(layer)[:2] == layer.fingerprint[:2]
+
+    def _mark(self, layer: Layer) -> Fingerprint:
+        try:
+            return self._reader.fingerprint()
+        except OSError as error:
+            found = unreadable(layer.path, layer.file_size, layer.format, error)
+            raise ReadError(found.findings[0]) from error
 
 
 def _listing(found: Found, alive: Alive) -> BlockListing:

@@ -1,6 +1,7 @@
 """The driver of oVirt's block domains, on devices that are files; qemu-img on the original images is
 the oracle of what is read through extents."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chains.core.chain import link, outdated
+from chains.core.direct import DirectFile
 from chains.core.errors import ReadError, StrataError
 from chains.core.extents import Kind
 from chains.core.findings import Code
@@ -466,3 +468,29 @@ def test_any_tags_are_fit_to_be_stored(tags):
     found = json.dumps([read_tags(tuple(tags)), domain_keys([f"MDT_{tag}=&0&" for tag in tags])])
     assert "\\u0000" not in found
     assert not any("\ud800" <= char <= "\udfff" for char in str(json.loads(found)))
+
+
+def test_storage_that_fails(group, monkeypatch):
+    root = str(group.folder)
+    listing = driver.list(root, {}, lambda: None)
+    chain = driver.chain(root, TOP)
+    reader = driver.reader(root, listing)
+    real = DirectFile.read_into
+    lists = OvirtBlock.list
+
+    def failing(self, view, offset):
+        raise OSError(errno.EIO, "Input/output error")
+
+    def then_failing(self, *arguments):
+        monkeypatch.setattr(DirectFile, "read_into", real)
+        found = lists(self, *arguments)
+        monkeypatch.setattr(DirectFile, "read_into", failing)
+        return found
+
+    monkeypatch.setattr(OvirtBlock, "list", then_failing)
+    for written in (None, TOP):
+        with pytest.raises(ReadError, match="Input/output error"):
+            driver.maps(root, chain, written=written)
+    assert reader.fingerprint(TOP) is None
+    assert "Input/output error" in reader.read(TOP, None).findings[0].detail
+    reader.close()
