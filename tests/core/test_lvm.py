@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chains.core.errors import StrataError
 from chains.core.lvm import LABEL_BYTES, MAX_TEXT, checksum, parse_label, read_physical
 from chains.core.lvm_config import parse
-from chains.core.lvm_group import group_of
+from chains.core.lvm_group import PhysicalVolume, VolumeGroup, group_of
 from tests.lvm_images import BLANK, MDA_OFFSET, MIB, SD, SECTOR, Group, crc, hyphens, uuid_of
 
 
@@ -238,3 +238,12 @@ def test_any_change_of_the_text_is_read_or_refused(data: st.DataObject):
 
 SMALL = Group(Path("nowhere"))
 SMALL.volume("base", 2 * MIB, 1, "image")
+
+
+@pytest.mark.parametrize(
+    ("pe_count", "extent_size", "free"), [(2**33, 2**30, 0), (1, 2**41, 0), (1, 2**20, 2)]
+)
+def test_sizes_that_no_storage_has(pe_count: int, extent_size: int, free: int):
+    pv = PhysicalVolume("one", "", (), (), 0, 0, pe_count)
+    with pytest.raises(StrataError, match="what can not be"):
+        VolumeGroup("group", "g", 1, extent_size, (), (pv,), (), free_extents=free)
