@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from chains.core.chain import link, outdated
+from chains.core.lv_rules import tag_findings
+from chains.storage.ovirt_block import OvirtBlock
 from tests import images
 from tests.images import MIB
 from tests.lvm_images import BLANK, SD, Group, record
@@ -45,3 +48,24 @@ def domain(folder: Path, originals: list[Path], version: int = 5) -> Group:
     group.slot(5, metadata(BASE))
     group.slot(6, metadata(MIDDLE, VOLTYPE="LEAF"))
     return group
+
+
+driver = OvirtBlock()
+
+
+def forest(root: str):
+    listing = driver.list(root, {}, lambda: None)
+    reader = driver.reader(root, listing)
+    layers = {path: reader.read(path, None) for path in listing.paths}
+    while stale := outdated(layers):
+        layers |= {path: reader.read(path, hint) for path, hint in stale.items()}
+    return link(layers, root), listing
+
+
+def codes(group: Group) -> dict[str, set[str]]:
+    """Findings by volume, those of the domain under ""."""
+    linked, listing = forest(str(group.folder))
+    found = [*linked.findings, *listing.findings, *tag_findings(linked, listing.notes)]
+    return {
+        path: {f.code.value for f in found if f.path == path} for path in {f.path for f in found}
+    }
