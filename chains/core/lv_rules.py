@@ -137,7 +137,7 @@ def parent_of(note: Noted) -> str | None:
 
 def _metadata_parent(note: Noted) -> str | None:
     metadata = note.metadata or {}
-    found = metadata.get("PUUID") if metadata.get("status") == "ok" else None
+    found = metadata.get("parent") if metadata.get("status") == "ok" else None
     return found if isinstance(found, str) else None
 
 

@@ -2,10 +2,12 @@
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from threading import Lock
 from typing import Protocol
 
 from chains.core import qcow2, raw
@@ -20,7 +22,9 @@ from chains.core.source import TableSource
 # Two layers at once: while one waits for storage or for a lock of the interpreter, the other works.
 # More did not pay, neither warm nor cold (benchmarks/block_maps.py). The threads stay, for their
 # buffers' sake.
-_readers = ThreadPoolExecutor(2, "layer")
+_READERS, _MAX_POOLS = 2, 32
+_pools: "OrderedDict[str, ThreadPoolExecutor]" = OrderedDict()
+_pools_lock = Lock()
 STEPS_A_LAYER = 1000
 REPORT_SECONDS = 0.2
 TRIES, RETRY_SECONDS = 3, 0.05
@@ -70,14 +74,24 @@ def read_chain_maps(
             raise ReadError(finding)
     maps = dict(known or {})
     missing = [layer for layer in chain.layers if layer.path not in maps]
-    maps |= _read_all(opener or partial(_opened, chain.root), missing, report, written)
+    maps |= _read_all(chain.root, opener or partial(_opened, chain.root), missing, report, written)
     if sum(len(found.starts) for found in maps.values()) > MAX_RUNS:
         raise FragmentedError(MAX_RUNS)
     return [maps[layer.path] for layer in chain.layers]
 
 
+def _readers_of(root: str) -> ThreadPoolExecutor:
+    """The threads of one domain: those of another may wait for storage that never answers."""
+    if root not in _pools:
+        _pools[root] = ThreadPoolExecutor(_READERS, "layer")
+    _pools.move_to_end(root)
+    if len(_pools) > _MAX_POOLS:
+        _pools.popitem(last=False)[1].shutdown(wait=False)
+    return _pools[root]
+
+
 def _read_all(
-    opener: Opener, layers: list[Layer], report: Report | None, written: str | None
+    root: str, opener: Opener, layers: list[Layer], report: Report | None, written: str | None
 ) -> dict[str, ExtentMap]:
     """Read several layers at once; raises what the first that failed has raised."""
     done = [0] * len(layers)
@@ -89,7 +103,9 @@ def _read_all(
         read_one = _read_written if layers[number].path == written else _read_still
         return read_one(opener, layers[number], tick)
 
-    futures = {layer.path: _readers.submit(read, n) for n, layer in enumerate(layers)}
+    with _pools_lock:
+        readers = _readers_of(root)
+        futures = {layer.path: readers.submit(read, n) for n, layer in enumerate(layers)}
     try:
         waiting = set(futures.values())
         while waiting:

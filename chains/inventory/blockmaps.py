@@ -1,13 +1,12 @@
 """Block maps: read by workers, stored with the fingerprints that they came from, thrown away with them."""
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from django.db import transaction
 
-from chains.core.chain import read_chain
 from chains.core.copies import CopyTable, copy_table
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
@@ -15,9 +14,10 @@ from chains.core.links import Chain
 from chains.core.mapping import Report
 from chains.core.measure import measured
 from chains.core.names import portable
-from chains.core.reads import figures, read_chain_maps, resolve
+from chains.core.reads import figures, resolve
+from chains.inventory.drivers import driver_of
 from chains.inventory.selectors import chain_of
-from chains.models import BlockMap, Disk, Volume, VolumeMap
+from chains.models import BlockMap, Disk, DomainKind, Volume, VolumeMap
 from chains.storage.locks import in_use
 
 
@@ -40,7 +40,7 @@ def read_disk(disk: Disk, report: Report | None = None) -> None:
 
 
 def _read_disk(disk: Disk, report: Report | None) -> None:
-    chain = safe_chain(disk.domain.path, disk.active.path)
+    chain = safe_chain(disk.active)
     fingerprint = "\n".join(layer.fingerprint.to_text() for layer in chain.layers)
     known = known_maps(disk, chain)
     still = {"fingerprint": fingerprint, "error": "", "live": False, "copies__isnull": False}
@@ -48,9 +48,10 @@ def _read_disk(disk: Disk, report: Report | None) -> None:
     if row is not None and len(known) == len(chain.layers):
         row.save(update_fields=["read_at"])  # it is true as of now
         return
-    live = _is_written(chain)
+    # Nobody can tell who has a volume of a block domain open: it may be written at any time.
+    live = disk.domain.kind == DomainKind.OVIRT_BLOCK or _is_written(chain)
     written = chain.layers[0].path if live else None
-    maps = read_chain_maps(chain, known, report, written=written)
+    maps = driver_of(disk.domain).maps(chain.root, chain, known, report, written=written)
     resolved = resolve(maps)
     facts = {
         "fingerprint": fingerprint,
@@ -70,13 +71,30 @@ def _read_disk(disk: Disk, report: Report | None) -> None:
         BlockMap.objects.update_or_create(disk=disk, defaults=facts)
 
 
-def safe_chain(root: str, path: str) -> Chain:
+def safe_chain(active: Volume) -> Chain:
     """Read the headers of a chain; raises UnsafeChainError when it is none to be mapped."""
-    chain = read_chain(root, path)
+    try:
+        chain = driver_of(active.domain).chain(active.domain.path, active.path)
+    except OSError as error:
+        raise UnsafeChainError(f"The storage domain can not be read ({error.strerror}).") from error
     bad = [finding for finding in chain.findings if finding.severity == "critical"]
     if bad:
         raise UnsafeChainError(bad[0].detail)
-    return chain
+    return _as_listed(chain, chain_of(active))
+
+
+def _as_listed(chain: Chain, rows: Sequence[Volume]) -> Chain:
+    """The chain by the names that its volumes have in the inventory: a file may have several (a template
+    is linked into the directory of each disk that was made from it).
+    """
+    names = {tuple(row.fingerprint.split(":")[:2]): row.path for row in rows}
+    layers = []
+    for layer in chain.layers:
+        file = layer.fingerprint
+        layers.append(layer._replace(
+            path=names.get((str(file.device), str(file.inode)), layer.path)
+        ))  # fmt: skip
+    return replace(chain, layers=tuple(layers))
 
 
 def _is_written(chain: Chain) -> bool:

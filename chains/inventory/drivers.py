@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from chains.models import DomainKind, StorageDomain
 from chains.storage.directory import Directory
+from chains.storage.ovirt_block import OvirtBlock
 from chains.storage.ovirt_file import OvirtFileDriver
 from chains.storage.types import Driver
 
@@ -13,6 +14,7 @@ OPTIONS = ("libvirt_xml", "libvirt_uri", "proxmox_conf")
 _DRIVERS: dict[str, Callable[[StorageDomain], Driver]] = {
     DomainKind.DIRECTORY: lambda domain: Directory(domain.profile, **_options(domain)),
     DomainKind.OVIRT_FILE: lambda domain: OvirtFileDriver(),
+    DomainKind.OVIRT_BLOCK: lambda domain: OvirtBlock(),
 }
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from chains.core.errors import StrataError
 from chains.core.extents import MAX_RUNS, ExtentMap
-from chains.core.mapping import read_chain_maps
 from chains.core.reach import unreachable
 from chains.inventory import blockmaps, selectors
+from chains.inventory.drivers import driver_of
 from chains.models import Disk, Volume, VolumeMap
 
 # A larger family, or one of which more has not been read yet, is left for when its disks are read:
@@ -47,12 +47,12 @@ def _maps(disk: Disk, family: Sequence[Volume]) -> Mapping[str, ExtentMap] | Non
         return None
     try:
         for leaf in _leaves_above(family, missing):
-            chain = blockmaps.safe_chain(disk.domain.path, leaf.path)
+            chain = blockmaps.safe_chain(leaf)
             known = blockmaps.known_maps(disk, chain)
             fresh = dict(
                 zip(
                     (layer.path for layer in chain.layers),
-                    read_chain_maps(chain, known),
+                    driver_of(disk.domain).maps(chain.root, chain, known, None),
                     strict=True,
                 )
             )

@@ -17,6 +17,8 @@ from chains.storage.types import Driver, Listing, Notes, Reader
 Report = Callable[[int, int], None]
 # An entry of an index of the database holds 2,704 bytes.
 PATH_BYTES = 2600
+# How often a domain that changes as a whole meanwhile is read.
+TRIES = 3
 
 
 class UnreachableError(StrataError):
@@ -48,21 +50,29 @@ def read_domain(
 
     Raises UnreachableError, and whatever `report` raises to stop it.
     """
+    before = notes_of(known.values())
+
+    def alive() -> None:
+        if report is not None:
+            report(0, 0)
+
     try:
-        listing = driver.list(
-            root, notes_of(known.values()), lambda: (report and report(0, 0)) or None
-        )
-        reader = driver.reader(root, listing)
+        for _ in range(TRIES):
+            listing = driver.list(root, before, alive)
+            scan = _Scan(root, driver.reader(root, listing), known, suspects, report)
+            paths, findings = _short_enough(listing.paths)
+            scan.look(paths, listing)
+            reading = scan.finish(root, listing, findings)
+            if driver.is_current(root, listing):
+                reading.findings += driver.judge(reading.forest, listing)
+                return reading
     except OSError as error:
         raise UnreachableError(
             f"{display(root)} can not be read ({error.strerror}): mount it, or correct the path"
         ) from error
-    paths, findings = _short_enough(listing.paths)
-    scan = _Scan(root, reader, known, suspects, report)
-    scan.look(paths, listing)
-    reading = scan.finish(root, listing, findings)
-    reading.findings += driver.judge(reading.forest, listing)
-    return reading
+    raise UnreachableError(
+        f"{display(root)} changed each time that it was read: scan it again when the work there is done"
+    )
 
 
 def read_paths(

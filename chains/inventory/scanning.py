@@ -133,9 +133,13 @@ def follow_scan(pk: int) -> Scan:
 
 def _reporter(scan: Scan) -> Callable[[int, int], None]:
     throttle = Throttle(5, time.monotonic)
+    last = -1
 
     def report(done: int, total: int) -> None:
-        heard.beat(scan.pk)
+        nonlocal last
+        if not total or done != last:  # a map is told of while it waits, too
+            heard.beat(scan.pk)
+            last = done
         if throttle.ready() or (done == total and total):
             _stop_if_asked(scan)
             _step(scan, done=done, total=total, alive_at=timezone.now())

@@ -14,6 +14,7 @@ from chains.inventory import blockmaps, selectors
 from chains.inventory.scan import features
 from chains.models import Finding, StorageDomain, Volume
 from chains.storage import directory
+from chains.storage.files import space
 from chains.storage.locks import in_use
 
 AUTO = "auto"
@@ -96,7 +97,7 @@ def from_storage(root: str, forest: Forest, *, read_only: bool, keep_seconds: in
     )
     data_files = _data_files(root, owners, os.path.realpath)
     shares = not read_only and directory.shares_blocks(root)
-    free = directory.space(root).free
+    free = space(root).free
     return Situation(volumes, critical, free, read_only, data_files, shares, keep_seconds)
 
 

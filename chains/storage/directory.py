@@ -11,8 +11,9 @@ from chains.core.layer import Fingerprint, Layer, read_layer
 from chains.core.paths import RealRoot
 from chains.core.plans import KEPT, TEMPORARY
 from chains.storage import profiles
+from chains.storage.files import FileDriver
 from chains.storage.profiles import AUTO, Options, Profile, Tree
-from chains.storage.types import Listing, Notes, Space
+from chains.storage.types import Listing, Notes
 
 # Files with other names are taken for volumes only when their bytes or an overlay say so.
 RAW_SUFFIXES = frozenset({".img", ".raw"})
@@ -24,12 +25,6 @@ STRIDE = 4096
 NOTHING = Fingerprint(0, 0, 0, 0, 0)
 # ioctl_ficlonerange(2), linux/fs.h: _IOW(0x94, 9, int).
 FICLONE = 0x40049409
-
-
-def space(root: str) -> Space:
-    """Of the file system below the domain; raises OSError."""
-    found = os.statvfs(root)
-    return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
 def shares_blocks(root: str) -> bool:
@@ -60,7 +55,7 @@ def is_image_name(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES
 
 
-class Directory:
+class Directory(FileDriver):
     """The driver of any tree of images in a file system; see `Driver`."""
 
     kind = "directory"
@@ -108,10 +103,6 @@ class Directory:
     def reader(self, root: str, listing: Listing) -> "DirectoryReader":
         """Something that reads those volumes, each as it is now."""
         return DirectoryReader(root, listing)
-
-    def space(self, root: str) -> Space:
-        """Of the file system below the domain; raises OSError."""
-        return space(root)
 
 
 class DirectoryReader:

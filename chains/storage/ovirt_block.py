@@ -4,9 +4,8 @@ Facts: vdsm, lib/vdsm/storage/blockSD.py and blockVolume.py. A domain is listed 
 and slots, and read through the extents of its volumes: nothing is ever activated, locked or written.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,23 +13,25 @@ from chains.core.chain import follow
 from chains.core.errors import ReadError, StrataError
 from chains.core.extents import ExtentMap
 from chains.core.findings import Code, Finding, critical
+from chains.core.forest import Forest
 from chains.core.layer import Fingerprint, Layer
 from chains.core.links import MAX_DEPTH, Chain
-from chains.core.lv_rules import group_findings, misplaced_finding
+from chains.core.lv_rules import group_findings, misplaced_finding, tag_findings
 from chains.core.lvm_group import LINEAR, LogicalVolume
 from chains.core.mapping import Report, read_chain_maps
 from chains.core.names import brief, display
+from chains.core.ovirt_metadata import domain_metadata, parse_volume
+from chains.core.ovirt_rules import metadata_findings
 from chains.core.source import ExtentsSource
 from chains.storage import ovirt_tags as tags_of
 from chains.storage.lvm import Devices, Found, opened, read_group
 from chains.storage.ovirt_volume import SPECIAL, VolumeReader, format_of, unreadable
-from chains.storage.types import Listing, Notes, Space
+from chains.storage.types import Listing, Maps, Notes, Space
 
 TRIES = 3
 METADATA = "metadata"
 NEWEST_VERSION = 5
 Alive = Callable[[], None]
-Maps = list[ExtentMap]  # (the driver has a method whose name is that of lists)
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,12 @@ class OvirtBlock:
             return follow(root, reader.read(path, None), reader.read, max_depth)
         finally:
             reader.close()
+
+    def judge(self, forest: Forest, listing: Listing) -> Sequence[Finding]:
+        """What tags and metadata have against the headers, and one another."""
+        uuid = str(listing.facts.get("uuid", ""))
+        found = metadata_findings(forest, listing.notes, listing.aliases, uuid)
+        return [*found, *tag_findings(forest, listing.notes)]
 
     def maps(
         self, root: str, chain: Chain, known: Mapping[str, ExtentMap] | None = None,
@@ -227,12 +234,12 @@ def _listing(found: Found, alive: Alive) -> BlockListing:
 
 
 def _facts(found: Found, keys: Mapping[str, str]) -> dict[str, Any]:
+    """Of the domain's own description, as of a file domain, and of the group that it is."""
     group = found.group
-    return {
-        "group": group.name, "uuid": group.uuid, "seqno": group.seqno,
+    return domain_metadata(keys).to_json() | {
+        "group": group.name, "group_uuid": group.uuid, "seqno": group.seqno,
         "extent_size": group.extent_size, "devices": len(group.pvs), "missing": _missing(found),
-        "name": keys.get("DESCRIPTION", ""), "version": _version(keys), "keys": dict(keys),
-        "tags": [tags_of.storable(tag) for tag in group.tags],
+        "version": _version(keys), "tags": [tags_of.storable(tag) for tag in group.tags],
         "mda_size": found.mda_size, "mda_free": found.mda_free,
     }  # fmt: skip
 
@@ -282,28 +289,14 @@ def _notes(
     lv: LogicalVolume, tags: Mapping[str, Any], records: Mapping[int, bytes], size: int
 ) -> Notes:
     record = records.get(tags["slot"]) if tags["slot"] is not None else None
-    metadata = tags_of.parse_record(record) if record is not None else None
+    said = parse_volume(record) if record is not None else None
     return Notes(
         disk_key=tags["image"] or "",
-        disk_name=_alias(metadata or {}),
-        metadata=metadata,
+        disk_name=said.alias if said is not None else "",
+        metadata=said.to_json() if said is not None else None,
         tags=tags,
         passing=tags_of.passing_of(lv.tags),
         allocated=size,
-        created=_created(metadata or {}) or float(lv.created) or None,
+        created=(said.created if said is not None else None) or float(lv.created) or None,
         stamp=tags_of.stamp_of(lv.tags, record),
     )
-
-
-def _alias(metadata: Mapping[str, Any]) -> str:
-    """The disk's name, which the engine keeps in a description that may have been cut off."""
-    with suppress(ValueError, RecursionError):
-        told = json.loads(str(metadata.get("DESCRIPTION", "")))
-        name = told.get("DiskAlias") if isinstance(told, dict) else None
-        return tags_of.storable(name) if isinstance(name, str) else ""
-    return ""
-
-
-def _created(metadata: Mapping[str, Any]) -> float | None:
-    told = str(metadata.get("CTIME", ""))
-    return float(told) if told.isascii() and told.isdigit() and len(told) <= 12 else None

@@ -25,6 +25,7 @@ from chains.core.ovirt_metadata import (
 from chains.core.ovirt_rules import metadata_findings
 from chains.core.paths import RealRoot, reason_of
 from chains.core.plans import KEPT, TEMPORARY
+from chains.storage.files import FileDriver
 from chains.storage.ovirt_domain import (
     FoundDomain,
     domain_findings,
@@ -32,7 +33,7 @@ from chains.storage.ovirt_domain import (
     read_domain,
     read_small,
 )
-from chains.storage.types import Listing, Notes, Space
+from chains.storage.types import Listing, Notes
 
 __all__ = ["KIND", "FoundDomain", "OvirtFileDriver", "OvirtFileReader", "find_domains"]
 
@@ -48,7 +49,7 @@ MERGED = "_MERGE"  # vdsm up to 3.5 merged into a volume of that name
 REMOVING, CREATING, MERGING = "is being removed", "is being created", "is being merged"
 
 
-class OvirtFileDriver:
+class OvirtFileDriver(FileDriver):
     """Fulfils `storage.types.Driver`; `root` is the directory of one domain, `<mount>/<uuid>`."""
 
     kind = KIND
@@ -69,11 +70,6 @@ class OvirtFileDriver:
         """What the metadata has against the headers and the places of the volumes."""
         uuid = str(listing.facts.get("uuid", ""))
         return metadata_findings(forest, listing.notes, listing.aliases, uuid)
-
-    def space(self, root: str) -> Space:
-        """What an unprivileged writer could still use, in bytes; raises OSError."""
-        found = os.statvfs(root)
-        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
 class OvirtFileReader:

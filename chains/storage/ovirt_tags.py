@@ -5,7 +5,7 @@ lib/vdsm/storage/blockVolume.py and constants.py (the tags of an LV).
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -103,24 +103,6 @@ def read_slots(
         content = read(near[-1][0] + RECORD - start, start)
         for at, slot in near:
             yield slot, content[at - start : at - start + RECORD]
-
-
-def parse_record(content: bytes) -> Mapping[str, Any]:
-    """The keys and values of a volume's metadata, with `status`: "ok", "invalid" or "cleared"."""
-    found: dict[str, Any] = {}
-    ended = False
-    for line in content.rstrip(b"\0").decode("utf-8", "surrogateescape").split("\n"):
-        if line.strip() == "EOF":
-            ended = True
-            break
-        key, sign, value = line.partition("=")
-        if sign and key:
-            found[storable(key.strip())] = storable(value.strip())
-    if "NONE" in found:
-        return {"status": "cleared"}
-    needed = {"DOMAIN", "IMAGE", "PUUID", "FORMAT", "TYPE", "VOLTYPE", "LEGALITY", "CTIME"}
-    found["status"] = "ok" if ended and needed <= found.keys() else "invalid"
-    return found
 
 
 def stamp_of(tags: Iterable[str], record: bytes | None) -> str:

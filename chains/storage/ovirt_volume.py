@@ -31,7 +31,7 @@ def format_of(note: Notes) -> str:
     (Without either, a volume that has a parent can only be qcow2, and all else is taken for raw.)
     """
     metadata = note.metadata or {}
-    told = _FORMATS.get(str(metadata.get("FORMAT"))) if metadata.get("status") == "ok" else None
+    told = _FORMATS.get(str(metadata.get("format"))) if metadata.get("status") == "ok" else None
     if told is not None:
         return told
     parent = (note.tags or {}).get("parent")

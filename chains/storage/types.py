@@ -4,12 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from chains.core.extents import ExtentMap
 from chains.core.findings import Finding
 from chains.core.forest import Forest
 from chains.core.layer import Fingerprint, Layer
+from chains.core.links import Chain
+from chains.core.mapping import Report
 from chains.core.notes import Notes
 
 __all__ = ["Driver", "Listing", "Notes", "Reader", "Space"]
+
+Maps = list[ExtentMap]  # (a driver has a method whose name is that of lists)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,18 @@ class Driver(Protocol):
 
     def reader(self, root: str, listing: Listing) -> Reader:
         """Something that reads those volumes."""
+
+    def is_current(self, root: str, listing: Listing) -> bool:
+        """Whether the listing still holds, now that its volumes have been read; raises as `list`."""
+
+    def chain(self, root: str, path: str) -> Chain:
+        """The headers from a volume down to its root layer, as they are now; raises as `list`."""
+
+    def maps(
+        self, root: str, chain: Chain, known: Mapping[str, ExtentMap], report: Report | None, *,
+        written: str | None = None,
+    ) -> Maps:  # fmt: skip
+        """What each layer of a safe chain holds: see core.mapping.read_chain_maps."""
 
     def judge(self, forest: Forest, listing: Listing) -> Sequence[Finding]:
         """What the domain's own records have against the volumes, once these are linked."""

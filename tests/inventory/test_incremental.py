@@ -90,7 +90,7 @@ def change(root, luck, number):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_happens_between_two_scans(seed, root, domain, twin):
-    luck = random.Random(seed)
+    luck = random.Random(seed)  # noqa: S311 - a test that can be repeated
     for number in range(12):
         for part in range(luck.randint(1, 3)):
             change(root, luck, number * 10 + part)

@@ -32,12 +32,12 @@ def test_a_domain_is_listed(root):
     assert (note.disk_key, note.disk_name, note.allocated) == (IMAGE, "vm1_Disk1", 16 * MIB)
     assert note.created == 1582196150
     assert note.metadata["status"] == "ok"
-    assert (note.metadata["PUUID"], note.metadata["VOLTYPE"]) == (BASE, "INTERNAL")
+    assert (note.metadata["parent"], note.metadata["voltype"]) == (BASE, "INTERNAL")
     assert note.tags == {
         "image": IMAGE, "parent": BASE, "slot": 5, "raw": [f"IU_{IMAGE}", "MD_5", f"PU_{BASE}"],
     }  # fmt: skip
     assert listing.facts["seqno"] == 7
-    assert listing.facts["name"] == "block domain,1"
+    assert listing.facts["description"] == "block domain,1"
     assert json.loads(json.dumps(listing.facts))["version"] == 5
     assert driver.is_current(root, listing)
 
@@ -176,7 +176,7 @@ def test_records_that_say_nothing(group, slot, status):
 def test_slots_of_version_4(tmp_path, originals):
     group = blocks.domain(tmp_path / "pvs", originals, version=4)
     note = driver.list(str(group.folder), {}, lambda: None).notes[TOP]
-    assert note.metadata["PUUID"] == MIDDLE
+    assert note.metadata["parent"] == MIDDLE
 
 
 def test_roots_that_hold_no_domain(tmp_path, group):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chains.core.errors import ReadError
 from chains.core.findings import Code
-from chains.storage.ovirt_tags import domain_keys, parse_record, read_tags
+from chains.storage.ovirt_tags import domain_keys, read_tags
 from tests.images import MIB, qemu_img
 from tests.lvm_images import BLANK, SD, Group, hyphens
 from tests.storage import blocks
@@ -196,14 +196,6 @@ def test_the_first_device_is_named_by_a_tag(group, device, misplaced):
     group.write()
     found = driver.list(str(group.folder), {}, lambda: None).findings
     assert [f.code for f in found] == [Code.VG_METADATA_MISPLACED] * misplaced
-
-
-@given(st.binary(max_size=512))
-def test_any_record_is_fit_to_be_stored(content):
-    found = parse_record(content)
-    assert found["status"] in ("ok", "invalid", "cleared")
-    assert "\\u0000" not in json.dumps(found)
-    json.dumps(found).encode("utf-8")
 
 
 @given(st.lists(st.text(alphabet="IU_PMD&0159ab\udc80\0-", max_size=20), max_size=5))
