@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 def refusals(situation: Situation, plan: Plan, layers: Sequence[PlanVolume]) -> list[Refusal]:
     """Every reason why this plan is not carried out now; `layers` are those that it joins, top first."""
     found = []
-    if situation.read_only:
-        text = "The storage domain is read-only in Strata; an admin can change that."
-        found.append(Refusal("read-only", text))
+    if situation.forbidden:
+        found.append(Refusal("read-only", situation.forbidden))
     found += _unsafe(situation, plan)
     found += _siblings(situation, plan)
     found += _closed(situation, plan)

@@ -33,7 +33,7 @@ class Situation:
     volumes: Mapping[str, PlanVolume]
     critical: Mapping[str, str]  # path → what makes it unsafe
     free: int | None
-    read_only: bool = False
+    forbidden: str = ""  # why nothing may be written in the domain; "": it may
     data_files: Mapping[str, str] = field(default_factory=dict)  # path → the layer that names it
     shares_blocks: bool = False  # the file system can copy by reference
     keep_seconds: int = 0  # how long what a merge leaves whole is kept aside for an undo

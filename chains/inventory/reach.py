@@ -48,6 +48,6 @@ def note_reached(domain: StorageDomain, reading: Reading, space: Space) -> None:
     facts = {
         "capacity": space.capacity, "free": space.free, "unreachable": "", "unreachable_since": None,
         "root_device": device_of(domain.path), "facts": dict(reading.facts),
-        "shares_blocks": not domain.read_only and shares_blocks(domain.path),
+        "shares_blocks": not domain.forbidden and shares_blocks(domain.path),
     }  # fmt: skip
     StorageDomain.objects.filter(pk=domain.pk).update(**facts)

@@ -162,7 +162,7 @@ def purge(pk: int) -> None:
     """Delete what a merge kept aside, once its time has come; raises OSError."""
     with transaction.atomic():
         merge = Merge.objects.select_for_update(of=("self",)).select_related("domain").get(pk=pk)
-        if merge.kept not in {Kept.KEPT, Kept.PURGING} or merge.domain.read_only:
+        if merge.kept not in {Kept.KEPT, Kept.PURGING} or merge.domain.forbidden:
             return
         journal.set_kept(pk, Kept.PURGING)
     clear(merge.domain.path, [KeptFile.from_json(row) for row in merge.kept_files])

@@ -103,7 +103,7 @@ def _work(merge: Merge) -> Work:
         Options(Verification(merge.verification), merge.rate or 0),
     )
     work = Work(
-        merge.pk, merge.domain.path, merge.domain.read_only, plan,
+        merge.pk, merge.domain.path, merge.domain.forbidden, plan,
         expected=None if merge.undoes else estimates.phases(plan, how, merge.domain),
         keep_seconds=merge.domain.keep_seconds, verification=how.verification,
         undoes=merge.undoes, rate=merge.rate, seen=(merge.percent, merge.bytes_done),

@@ -42,8 +42,8 @@ def undo_refusal(merge: Merge) -> str:
             Kept.PURGED: "Its old layers have been deleted.",
         }  # fmt: skip
         return words.get(Kept(merge.kept), "Nothing was kept aside of this merge.")
-    if merge.domain.read_only:
-        return "The storage domain is read-only in Strata; an admin can change that."
+    if merge.domain.forbidden:
+        return merge.domain.forbidden
     plan = Plan.from_json(merge.plan)
     joined = merge.domain.volumes.filter(path=plan.new_path(merge.pk)).first()
     if joined is None or joined.fingerprint != merge.joined:

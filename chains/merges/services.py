@@ -198,10 +198,8 @@ def request_purge(merge: Merge, user: User | None, origin: str) -> None:
         row = Merge.objects.select_for_update().get(pk=merge.pk)
         if row.kept != Kept.KEPT:
             raise RefusedError(["This merge keeps nothing aside (any more)."])
-        if row.domain.read_only:
-            raise RefusedError(
-                ["The storage domain is read-only in Strata; an admin can change that."]
-            )
+        if row.domain.forbidden:
+            raise RefusedError([row.domain.forbidden])
         _change(row, kept_until=timezone.now())
         audit.record(user, origin, "purge", str(row), bytes=row.kept_bytes)
         enqueue(PURGE, row.domain.storage_host, row.pk)

@@ -36,7 +36,7 @@ def of_family(
     """A family with what is wrong with it, as it was read from the database."""
     return Situation(
         {row.path: _of_row(row) for row in family}, {found.path: found.detail for found in critical},
-        domain.free, domain.read_only, data_files, domain.shares_blocks, domain.keep_seconds,
+        domain.free, domain.forbidden, data_files, domain.shares_blocks, domain.keep_seconds,
     )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def plan_from_inventory(base: Volume, top: Volume, strategy: str = AUTO) -> Plan
     return next((plan for plan in found if plan.strategy == strategy), found[0])
 
 
-def from_storage(root: str, forest: Forest, *, read_only: bool, keep_seconds: int) -> Situation:
+def from_storage(root: str, forest: Forest, *, forbidden: str, keep_seconds: int) -> Situation:
     """The domain as it stands on storage now, locks and free space included; raises OSError."""
     volumes = {
         path: PlanVolume(
@@ -96,9 +96,9 @@ def from_storage(root: str, forest: Forest, *, read_only: bool, keep_seconds: in
         (path, layer.header.data_file) for path, layer in forest.layers.items() if layer.header
     )
     data_files = _data_files(root, owners, os.path.realpath)
-    shares = not read_only and directory.shares_blocks(root)
+    shares = not forbidden and directory.shares_blocks(root)
     free = space(root).free
-    return Situation(volumes, critical, free, read_only, data_files, shares, keep_seconds)
+    return Situation(volumes, critical, free, forbidden, data_files, shares, keep_seconds)
 
 
 def _data_files(

@@ -32,7 +32,7 @@ async def preflight(work: Work, step: MergeStep) -> None:
     """Read every header again; raises StopError when the plan is not the one that was confirmed."""
     forest = await aside(read_forest, work.root)
     situation = await aside(
-        from_storage, work.root, forest, read_only=work.read_only, keep_seconds=work.keep_seconds
+        from_storage, work.root, forest, forbidden=work.forbidden, keep_seconds=work.keep_seconds
     )
     strategy = Strategy(work.plan.strategy)
     draft = plan_merge(situation, work.plan.base, work.plan.top, None, strategy)

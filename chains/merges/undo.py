@@ -49,8 +49,8 @@ async def preflight(work: Work, step: MergeStep) -> None:
 
 
 def _check(work: Work, joined: str) -> None:
-    if work.read_only:
-        raise StopError("The storage domain is read-only in Strata; an admin can change that.")
+    if work.forbidden:
+        raise StopError(work.forbidden)
     if not kept.is_as(work.at(joined), _undone(work).joined):
         raise StopError(
             f"{display(joined)} has been written, merged or replaced since: the merge can not be undone any more."

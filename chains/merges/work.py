@@ -33,7 +33,7 @@ class Work:
 
     pk: int
     root: str
-    read_only: bool
+    forbidden: str  # why nothing may be written in the domain; "": it may
     plan: Plan
     fingerprints: dict[str, str] = field(
         default_factory=dict

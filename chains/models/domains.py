@@ -84,6 +84,18 @@ class StorageDomain(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def forbidden(self) -> str:
+        """Why Strata may write nothing here; "" when it may."""
+        if self.read_only:
+            return "The storage domain is read-only in Strata; an admin can change that."
+        if self.kind != DomainKind.DIRECTORY:
+            return (
+                "oVirt manages this storage domain and keeps records of each volume, which a merge behind"
+                " its back would make wrong: remove the snapshot in oVirt."
+            )
+        return ""
+
 
 class GlobalThresholds(models.Model):
     """The thresholds of every domain that has none of its own: one row."""

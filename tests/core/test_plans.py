@@ -22,7 +22,7 @@ SIZE = 64 * MIB
 
 
 def line(
-    *names: str, free: int | None = 2**40, read_only: bool = False, raw_root: bool = True
+    *names: str, free: int | None = 2**40, forbidden: str = "", raw_root: bool = True
 ) -> Situation:
     """A chain, root first."""
     volumes = {}
@@ -32,7 +32,7 @@ def line(
         volumes[name] = PlanVolume(
             name, image_format, SIZE, 10 * MIB, None if image_format == "raw" else 65536, below
         )
-    return Situation(volumes, {}, free, read_only)
+    return Situation(volumes, {}, free, forbidden)
 
 
 def extents(*runs: tuple[int, int]) -> ExtentMap:
@@ -83,7 +83,7 @@ def test_a_long_name_stays_within_the_file_system_s_limit() -> None:
 @pytest.mark.parametrize(
     ("situation", "code"),
     [
-        (line("a", "b", "c", read_only=True), "read-only"),
+        (line("a", "b", "c", forbidden="No."), "read-only"),
         (line("a", "b", "c", free=MIB), "no-space"),
         (Situation(line("a", "b", "c").volumes, {"c": "broken"}, 2**40), "unsafe"),
         (Situation(line("a", "b", "c").volumes, {"a": "broken"}, 2**40), "unsafe"),
