@@ -25,6 +25,10 @@ class UnreachableError(StrataError):
     """The domain can not be read; the text says why and what to do."""
 
 
+class CancelledByUserError(StrataError):
+    """Somebody asked for the scan to be stopped."""
+
+
 @dataclass
 class Reading:
     """What a scan has read: the forest, and which of its layers were read anew.

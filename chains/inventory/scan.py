@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
+from chains.core.errors import StrataError
 from chains.core.findings import Finding as Found
 from chains.core.forest import Forest
 from chains.core.names import display
@@ -18,6 +19,7 @@ from chains.inventory.drivers import directory_driver, driver_of
 from chains.inventory.known import Known, known_volumes
 from chains.inventory.reach import note_reached, note_unreachable, still_mounted
 from chains.inventory.reading import (
+    CancelledByUserError,
     Reading,
     Report,
     UnreachableError,
@@ -69,19 +71,19 @@ def without_collector() -> Iterator[None]:
 def _scan_domain(
     domain: StorageDomain, report: Report | None, may_save: Callable[[], bool]
 ) -> Forest:
-    driver = driver_of(domain)
     known = known_volumes(domain)
     suspects = set(domain.findings.open().exclude(volume=None).values_list("path", flat=True))
     try:
+        driver = driver_of(domain)
         reading = read_domain(driver, domain.path, known, suspects, report)
         still_mounted(domain, reading, known)
         space = driver.space(domain.path)
         usage = Usage.of(domain, reading)
-    except (UnreachableError, OSError) as error:
+    except CancelledByUserError:
+        raise
+    except (StrataError, OSError) as error:
         note_unreachable(domain, str(error))
-        raise (
-            error if isinstance(error, UnreachableError) else UnreachableError(str(error))
-        ) from error
+        raise UnreachableError(str(error)) from error
     with transaction.atomic():
         row = StorageDomain.objects.select_for_update().get(pk=domain.pk)
         if may_save():

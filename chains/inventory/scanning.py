@@ -17,6 +17,7 @@ from chains.inventory import audit, blockmaps, checks, families, news
 from chains.inventory.asking import check
 from chains.inventory.jobs import SCAN, enqueue
 from chains.inventory.reach import note_unreachable
+from chains.inventory.reading import CancelledByUserError
 from chains.inventory.scan import scan_domain
 from chains.inventory.services import UNFINISHED, request_blocks, request_planned
 from chains.models import BlockMap, Scan, ScanKind, ScanState, StorageDomain, User
@@ -28,10 +29,6 @@ WAIT = timedelta(seconds=10)
 STALL_SECONDS = 60.0
 # How many chains that could not be mapped are tried again after a scan.
 TRIED_AGAIN = 50
-
-
-class CancelledByUserError(StrataError):
-    """Somebody asked for the scan to be stopped."""
 
 
 class Heard:

@@ -15,7 +15,7 @@ from chains.core.errors import StrataError
 from chains.core.lvm import LABEL_BYTES, MAX_TEXT, checksum, parse_label, read_physical
 from chains.core.lvm_config import parse
 from chains.core.lvm_group import PhysicalVolume, VolumeGroup, group_of
-from tests.lvm_images import BLANK, MDA_OFFSET, MIB, SD, SECTOR, Group, crc, hyphens, uuid_of
+from project.builders.lvm import BLANK, MDA_OFFSET, MIB, SD, SECTOR, Group, crc, hyphens, uuid_of
 
 
 def look(path: Path):

@@ -15,7 +15,7 @@ from chains.core.ovirt_metadata import (
     parse_domain,
     parse_volume,
 )
-from tests.ovirt import (
+from project.builders.ovirt import (
     SAMPLE_DOMAIN,
     described,
     domain_keys,

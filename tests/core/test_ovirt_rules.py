@@ -10,8 +10,8 @@ from chains.core.forest import Forest, link, outdated
 from chains.core.ovirt_rules import metadata_findings
 from chains.storage.ovirt_file import OvirtFileDriver
 from chains.storage.types import Listing, Notes
+from project.builders.ovirt import BLANK, MIB, Domain, Volume
 from tests.images import qemu_img
-from tests.ovirt import BLANK, MIB, Domain, Volume
 
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from chains.core.chain import link, outdated
 from chains.core.lv_rules import tag_findings
 from chains.storage.ovirt_block import OvirtBlock
+from project.builders.lvm import BLANK, SD, Group, record
 from tests import images
 from tests.images import MIB
-from tests.lvm_images import BLANK, SD, Group, record
 
 IMAGE = "ae863f0d-0f24-41d4-b6ed-333c6634c7dc"
 BASE = "0574c3f6-3d44-4cc7-98e3-6d90626dd95f"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lvm_images import Group
+from project.builders.lvm import Group
 from tests.storage import blocks
 
 

@@ -24,8 +24,8 @@ from chains.qemu.command import Result
 from chains.storage import lvm_tools
 from chains.storage.lvm import Found, opened, read_group
 from chains.storage.ovirt_block import OvirtBlock
+from project.builders.lvm import BLANK, DOMAIN_TAGS
 from tests.images import MIB, qemu_img
-from tests.lvm_images import BLANK, DOMAIN_TAGS
 from tests.storage import blocks
 from tests.storage.blocks import BASE, IMAGE, MIDDLE, TOP
 

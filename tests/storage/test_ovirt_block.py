@@ -15,9 +15,9 @@ from chains.core.lv_rules import tag_findings
 from chains.core.reads import entries, read_chain_maps, resolve
 from chains.storage.lvm import opened, read_group
 from chains.storage.ovirt_block import OvirtBlock
+from project.builders.lvm import Group
 from tests import images
 from tests.images import MIB, qemu_img
-from tests.lvm_images import Group
 from tests.storage import blocks
 from tests.storage.blocks import BASE, IMAGE, MIDDLE, SIZE, TOP, driver, forest
 

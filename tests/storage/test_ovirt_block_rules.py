@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from chains.core.errors import ReadError
 from chains.core.findings import Code
 from chains.storage.ovirt_tags import domain_keys, read_tags
+from project.builders.lvm import BLANK, SD, Group, hyphens
 from tests.images import MIB, qemu_img
-from tests.lvm_images import BLANK, SD, Group, hyphens
 from tests.storage import blocks
 from tests.storage.blocks import BASE, IMAGE, MIDDLE, SIZE, TOP, codes, driver, forest
 

@@ -8,7 +8,7 @@ import pytest
 from chains.core.findings import Code, Severity
 from chains.storage.ovirt_domain import FoundDomain, domain_findings, read_domain
 from chains.storage.ovirt_file import OvirtFileDriver, find_domains
-from tests.ovirt import SAMPLE_DOMAIN, Domain
+from project.builders.ovirt import SAMPLE_DOMAIN, Domain
 
 
 def found_in(root: Path) -> list[tuple[Severity, str]]:

@@ -11,8 +11,8 @@ from chains.core.forest import Forest, link, outdated
 from chains.core.ovirt_rules import metadata_findings
 from chains.storage.ovirt_file import OvirtFileDriver
 from chains.storage.types import Driver, Listing, Reader
-from tests import ovirt
-from tests.ovirt import Domain, Lab
+from project.builders import ovirt
+from project.builders.ovirt import Domain, Lab
 
 DRIVER: Driver = OvirtFileDriver()
 

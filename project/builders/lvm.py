@@ -126,7 +126,7 @@ class Group:
             self.lv(name, 1 * MIB)
 
     def volume(
-        self, name: str, size: int, slot: int, image: str, parent: str = BLANK,
+        self, name: str, size: int, slot: int, image: str, parent: str = BLANK, *,
         places: list[Place] | None = None,
     ) -> Lv:  # fmt: skip
         """A volume with the three tags that oVirt gives it."""
