@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db import connections, transaction
 from django.utils import timezone
 from procrastinate.contrib.django import app
@@ -22,7 +25,7 @@ BEAT_SECONDS = 3.0
 STORAGE_THREADS = 64
 # Well below the 30 s after which a silent worker is taken for dead.
 DRAIN_SECONDS = 5.0
-LOOK_SECONDS = 5.0  # how often it is asked whether storage still answers a scan
+LOOK_SECONDS = 1.0  # how often it is asked whether storage still answers a scan
 THIN_SECONDS = 6 * 3600.0
 _scanning: set[int] = set()  # what this process reads now; a slow read is not a dead one
 _hanging: dict[int, int] = {}  # scans by domain whose storage never answered
@@ -36,12 +39,11 @@ async def scan(pk: int) -> None:
         await database_sync_to_async(scanning.still_hangs)(pk)
         return
     _scanning.add(pk)
-    # In a thread of its own: the one that Django's calls share must not wait for storage.
-    reading = asyncio.create_task(asyncio.to_thread(_scan, pk))
+    reading = _aside(_scan, pk)
     try:
         while not reading.done():
             await asyncio.wait([reading], timeout=LOOK_SECONDS)
-            if not reading.done() and scanning.heard.silence(pk) > scanning.STALL_SECONDS:
+            if not reading.done() and scanning.heard.silence(pk) > settings.STORAGE_TIMEOUT:
                 _hanging[domain] = pk
                 reading.add_done_callback(lambda _: _hanging.pop(domain, None))
                 await database_sync_to_async(scanning.give_up)(pk)
@@ -49,6 +51,35 @@ async def scan(pk: int) -> None:
         await reading
     finally:
         _scanning.discard(pk)
+
+
+def _aside(function: Callable[[int], None], pk: int) -> asyncio.Future[None]:
+    """Call a function in a thread of its own: those that others share must not wait for storage.
+
+    Nor does the end of the process wait for it: a worker that is stopped leaves what hangs behind.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def end(error: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        error = None
+        try:
+            function(pk)
+        except Exception as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker has stopped
+            loop.call_soon_threadsafe(end, error)
+
+    threading.Thread(target=run, name=f"scan {pk}", daemon=True).start()
+    return done
 
 
 def _scan(pk: int) -> None:

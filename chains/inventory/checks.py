@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
 from typing import Any
 
 from chains.core.chain import read_chain
@@ -14,9 +16,10 @@ from chains.inventory.scan import scan_domain, scan_paths
 from chains.inventory.selectors import family_of
 from chains.models import DomainKind, Volume
 from chains.qemu import qemu_img
-from chains.qemu.command import CommandError, Limits, start
+from chains.qemu.command import CommandError, Limits, Result, io_of, start
 from chains.storage.locks import in_use
 
+LOOK_SECONDS = 0.5
 ADDRESS_SPACE, CPU_SECONDS = 4 * 1024**3, 3600
 # What is kept of the tool's answer; see qemu-img(1), check.
 KEYS = (
@@ -50,7 +53,9 @@ def check_volume(volume: Volume, alive: Callable[[], None]) -> None:
                 "The volume is open in another process: a check of what changes meanwhile means nothing."
                 " Shut its VM down first."
             )
-        said = asyncio.run(_run(path, alive))
+        said = _ask(path, alive)
+    except CommandError as error:
+        raise CheckError(str(error)) from error
     except OSError as error:
         raise CheckError(f"{display(volume.path)} can not be read ({error.strerror}).") from error
     now = read_chain(volume.domain.path, volume.path).layers[0].fingerprint.to_text()
@@ -69,26 +74,45 @@ def _family(volume: Volume) -> list[str]:
     return [row.path for row in family_of(volume)]
 
 
-async def _run(path: str, alive: Callable[[], None]) -> dict[str, Any]:
-    """`alive` is called while the tool reads on; one that waits for storage that hangs does not."""
+def _ask(path: str, alive: Callable[[], None]) -> dict[str, Any]:
+    """Run the tool in a thread with an event loop of its own; `alive` is called in this one, while the
+    tool reads on (one that waits for storage that hangs does not), and may raise to stop it.
+    """
+    stop, heard = Event(), Event()
+    with ThreadPoolExecutor(1) as aside:
+        answer = aside.submit(lambda: asyncio.run(_run(path, stop, heard)))
+        try:
+            while not answer.done():
+                wait([answer], LOOK_SECONDS)
+                if heard.is_set():
+                    heard.clear()
+                    alive()
+        finally:
+            stop.set()
+    return _read(answer.result())
+
+
+async def _run(path: str, stop: Event, heard: Event) -> Result:
     limits = Limits(address_space=ADDRESS_SPACE, cpu_seconds=CPU_SECONDS, background=True)
-    argv = qemu_img.check(path)
-    child = start(argv, cwd=os.path.dirname(path), limits=limits, keep_tail=True)
+    child = start(qemu_img.check(path), cwd=os.path.dirname(path), limits=limits, keep_tail=True)
     read = None
     try:
-        while not child.ended:
-            await child.wait_at_most(1)
-            if child.io != read:
-                read = child.io
-                alive()
-        result = await child.wait()
-    except CommandError as error:
-        raise CheckError(str(error)) from None
+        while not child.ended and not stop.is_set():
+            await child.wait_at_most(LOOK_SECONDS)
+            now = io_of(child.pid)
+            if now != read:
+                read = now
+                heard.set()
     finally:
-        await child.stop()
+        if not child.ended:
+            await child.stop()
+    return await child.wait()
+
+
+def _read(result: Result) -> dict[str, Any]:
     try:
         found = json.loads(result.stdout)
     except ValueError:
         said = result.warnings.splitlines()[-1:] or [f"exit code {result.returncode}"]
         raise CheckError(f"qemu-img check failed: {said[0][-500:]}") from None
-    return {key.replace("-", "_"): int(found[key]) for key in KEYS if key in found}
+    return {key.replace("-", "_"): int(found.get(key, 0)) for key in KEYS}

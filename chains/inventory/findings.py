@@ -31,7 +31,7 @@ UPDATE chains_storagedomain SET critical_count = n.critical, warning_count = n.w
 FROM (SELECT count(*) FILTER (WHERE rank = 1) AS critical, count(*) FILTER (WHERE rank = 2) AS warning,
              count(*) FILTER (WHERE rank = 3) AS info
       FROM chains_finding WHERE domain_id = %(domain)s AND resolved_at IS NULL
-        AND (acknowledged_at IS NULL OR acknowledged_until <= now())) n
+        AND (acknowledged_at IS NULL OR acknowledged_until <= clock_timestamp())) n
 WHERE id = %(domain)s AND (critical_count, warning_count, info_count) <> (n.critical, n.warning, n.info)
 """
 
@@ -154,13 +154,14 @@ def acknowledge(
         raise BadRequestError(f"A reason has at most {REASON_LIMIT} characters.")
     if until is None or until <= timezone.now():
         raise BadRequestError("Give a day in the future on which it is to be looked at again.")
+    words = display(reason.strip())
     with transaction.atomic():
         Finding.objects.filter(pk=finding.pk).update(
             acknowledged_by=user, acknowledged_at=timezone.now(), acknowledged_until=until,
-            reason=display(reason.strip()),
+            reason=words,
         )  # fmt: skip
         _audited(
-            finding, user, origin, "acknowledge finding", reason=reason, until=until.isoformat()
+            finding, user, origin, "acknowledge finding", reason=words, until=until.isoformat()
         )
 
 

@@ -20,3 +20,11 @@ def next_activity_seq() -> int:
         cursor.execute("SELECT nextval('chains_activity_seq')")
         row = cursor.fetchone()
     return int(row[0])
+
+
+def let_go() -> None:
+    """Give this thread's connection back, if it is in no transaction: before something that may take for
+    ever, like storage that hangs. The next query takes another.
+    """
+    if not connection.in_atomic_block:
+        connection.close()

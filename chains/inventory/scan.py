@@ -14,7 +14,7 @@ from chains.core.findings import Finding as Found
 from chains.core.forest import Forest
 from chains.core.names import display
 from chains.core.rules import Site, endangered, judge
-from chains.inventory import disks, findings, history
+from chains.inventory import disks, findings, history, news
 from chains.inventory.drivers import directory_driver, driver_of
 from chains.inventory.known import Known, known_volumes
 from chains.inventory.reach import note_reached, note_unreachable, still_mounted
@@ -75,6 +75,7 @@ def _scan_domain(
     suspects = set(domain.findings.open().exclude(volume=None).values_list("path", flat=True))
     try:
         driver = driver_of(domain)
+        news.let_go()
         reading = read_domain(driver, domain.path, known, suspects, report)
         still_mounted(domain, reading, known)
         space = driver.space(domain.path)

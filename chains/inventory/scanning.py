@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from threading import Lock
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -25,8 +26,6 @@ from chains.permissions import Action
 
 SILENCE = timedelta(seconds=30)
 WAIT = timedelta(seconds=10)
-# Storage that has not answered for so long hangs: whoever waits for it is let go.
-STALL_SECONDS = 60.0
 # How many chains that could not be mapped are tried again after a scan.
 TRIED_AGAIN = 50
 
@@ -149,6 +148,7 @@ def _step(scan: Scan, **values: object) -> None:
         Scan.objects.filter(pk=scan.pk).update(seq=F("seq") + 1, **values)
         scan.refresh_from_db(fields=["seq"])
         news.publish("scan", scan.pk, scan.seq)
+    news.let_go()
 
 
 def _end(scan: Scan, state: ScanState, message: str) -> None:
@@ -166,7 +166,7 @@ def give_up(pk: int) -> None:
     """End a scan whose storage does not answer; what it may still bring is not used."""
     scan = Scan.objects.select_related("domain").get(pk=pk)
     why = (
-        f"{scan.domain.path_text} has not answered for {int(STALL_SECONDS)} seconds: its server may be down,"
+        f"{scan.domain.path_text} has not answered for {settings.STORAGE_TIMEOUT} seconds: its server may be down,"
         " or the network. The inventory stays as it was; the scan is tried again as planned."
     )
     note_unreachable(scan.domain, why)

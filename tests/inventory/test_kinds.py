@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chains.core.extents import ExtentMap
+from chains.core.extents import ExtentMap, Kind
 from chains.inventory import blockmaps, scanning, selectors, services
 from chains.merges.situation import plans_from_inventory
 from chains.models import Scan, ScanState, StorageDomain, Volume
@@ -147,7 +147,7 @@ def test_an_ovirt_block_domain(tmp_path: Path, db: None) -> None:
 
 
 def _held_by(layer: ExtentMap) -> int:
-    return int(layer.lengths[layer.kinds == 1].sum())
+    return int(layer.lengths[layer.kinds == Kind.DATA].sum())
 
 
 def test_a_block_domain_that_has_not_changed_is_left_alone(tmp_path: Path, db: None) -> None:
