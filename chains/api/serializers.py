@@ -8,6 +8,7 @@ from chains.core.errors import StrataError
 from chains.core.names import portable
 from chains.core.scopes import MAX_DEPTH, Scope, ScopeKind
 from chains.core.states import Verification
+from chains.inventory import volumes
 from chains.merges.options import check_rate
 from chains.models import Disk, Finding, Merge, Notice, Scan, StorageDomain, Volume
 
@@ -55,8 +56,36 @@ class VolumeSerializer(serializers.ModelSerializer[Volume]):
         fields = [
             "id", "domain", "path", "format", "virtual_size", "file_size", "on_disk",
             "cluster_size", "backing_file", "backing_format", "backing", "in_use", "modified",
-            "header",
+            "header", "allocated", "notes", "not_seen_since",
         ]  # fmt: skip
+
+
+class VolumeDetailSerializer(VolumeSerializer):
+    """One volume with its witnesses, its last check, and what is known of who has it open."""
+
+    in_use_why = serializers.SerializerMethodField()
+    image_end = serializers.SerializerMethodField()
+    check = serializers.SerializerMethodField()  # type: ignore[assignment]  # a field, not Django's checks
+    witnesses = serializers.SerializerMethodField()
+
+    class Meta(VolumeSerializer.Meta):
+        fields = [*VolumeSerializer.Meta.fields, "in_use_why", "image_end", "check", "witnesses"]
+
+    def get_in_use_why(self, volume: Volume) -> str:
+        """What `in_use` is worth."""
+        return volumes.in_use(volume).why
+
+    def get_image_end(self, volume: Volume) -> int | None:
+        """Bytes."""
+        return volumes.image_end(volume)
+
+    def get_check(self, volume: Volume) -> dict[str, Any]:
+        """As of `volumes/ID/check/`."""
+        return volumes.check_of(volume).to_json()
+
+    def get_witnesses(self, volume: Volume) -> list[dict[str, Any]] | None:
+        """Null where only the header tells of the volume."""
+        return volumes.witnesses_json(volumes.table_of(volume, volume.overlays.count()))
 
 
 class DiskSerializer(serializers.ModelSerializer[Disk]):
@@ -85,8 +114,8 @@ class ScanSerializer(serializers.ModelSerializer[Scan]):
     class Meta:
         model = Scan
         fields = [
-            "id", "kind", "domain", "disk", "state", "done", "total", "message", "requested_by",
-            "requested_at", "started_at", "finished_at",
+            "id", "kind", "domain", "disk", "volume", "state", "done", "total", "message",
+            "cancel_requested", "requested_by", "requested_at", "started_at", "finished_at",
         ]  # fmt: skip
 
 

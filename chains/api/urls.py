@@ -3,7 +3,7 @@
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
 
-from chains.api import batches, merging, views
+from chains.api import batches, merging, scans, views
 
 _ROUTES = {
     "schema/": (views.Schema, "api-schema"),
@@ -18,6 +18,9 @@ _ROUTES = {
     "disks/<int:pk>/reads/": (views.DiskReads, "api-disk-reads"),
     "volumes/": (views.Volumes, "api-volumes"),
     "volumes/<int:pk>/": (views.VolumeDetail, "api-volume"),
+    "volumes/<int:pk>/check/": (scans.VolumeCheck, "api-volume-check"),
+    "scans/<int:pk>/": (scans.ScanDetail, "api-scan"),
+    "scans/<int:pk>/cancel/": (scans.ScanCancel, "api-scan-cancel"),
     "findings/": (views.Findings, "api-findings"),
     "merges/": (views.Merges, "api-merges"),
     "merges/plan/": (merging.MergePlan, "api-merge-plan"),

@@ -141,8 +141,8 @@ class Volumes(generics.ListAPIView[Volume]):
 class VolumeDetail(generics.RetrieveAPIView[Volume]):
     """One volume."""
 
-    queryset = Volume.objects.all()
-    serializer_class = shapes.VolumeSerializer
+    queryset = Volume.objects.select_related("domain")
+    serializer_class = shapes.VolumeDetailSerializer
 
 
 class Findings(generics.ListAPIView[Finding]):

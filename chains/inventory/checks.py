@@ -4,9 +4,9 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Event
 from typing import Any
+
+from django.utils import timezone
 
 from chains.core.chain import read_chain
 from chains.core.errors import StrataError
@@ -14,12 +14,12 @@ from chains.core.findings import Code
 from chains.core.names import display
 from chains.inventory.scan import scan_domain, scan_paths
 from chains.inventory.selectors import family_of
+from chains.inventory.volumes import check_refusal
 from chains.models import DomainKind, Volume
 from chains.qemu import qemu_img
-from chains.qemu.command import CommandError, Limits, Result, io_of, start
+from chains.qemu.command import Child, CommandError, Limits, start
 from chains.storage.locks import in_use
 
-LOOK_SECONDS = 0.5
 ADDRESS_SPACE, CPU_SECONDS = 4 * 1024**3, 3600
 # What is kept of the tool's answer; see qemu-img(1), check.
 KEYS = (
@@ -37,10 +37,8 @@ def check_volume(volume: Volume, alive: Callable[[], None]) -> None:
 
     Raises CheckError. Nothing is repaired: the volume is opened for reading only.
     """
-    if volume.domain.kind == DomainKind.OVIRT_BLOCK:
-        raise CheckError("Volumes of a block domain are read only through their extents: no check.")
-    if volume.format != "qcow2":
-        raise CheckError("A raw volume has no tables that could be checked.")
+    if why := check_refusal(volume):
+        raise CheckError(why)
     chain = read_chain(volume.domain.path, volume.path)
     # What QEMU marked as corrupt is just what a check is for; all else could hand the tool foreign files.
     bad = [f for f in chain.findings if f.severity == "critical" and f.code is not Code.CORRUPT]
@@ -53,9 +51,7 @@ def check_volume(volume: Volume, alive: Callable[[], None]) -> None:
                 "The volume is open in another process: a check of what changes meanwhile means nothing."
                 " Shut its VM down first."
             )
-        said = _ask(path, alive)
-    except CommandError as error:
-        raise CheckError(str(error)) from error
+        said = _run(path, alive)
     except OSError as error:
         raise CheckError(f"{display(volume.path)} can not be read ({error.strerror}).") from error
     now = read_chain(volume.domain.path, volume.path).layers[0].fingerprint.to_text()
@@ -63,7 +59,8 @@ def check_volume(volume: Volume, alive: Callable[[], None]) -> None:
         raise CheckError(
             "The volume was written while it was checked: shut its VM down, and again."
         )
-    Volume.objects.filter(pk=volume.pk).update(check_result={**said, "fingerprint": now})
+    found = {**said, "fingerprint": now, "at": timezone.now().isoformat()}
+    Volume.objects.filter(pk=volume.pk).update(check_result=found)
     if volume.domain.kind == DomainKind.DIRECTORY:
         scan_paths(volume.domain, [volume.path, *_family(volume)])
     else:
@@ -74,45 +71,34 @@ def _family(volume: Volume) -> list[str]:
     return [row.path for row in family_of(volume)]
 
 
-def _ask(path: str, alive: Callable[[], None]) -> dict[str, Any]:
-    """Run the tool in a thread with an event loop of its own; `alive` is called in this one, while the
-    tool reads on (one that waits for storage that hangs does not), and may raise to stop it.
-    """
-    stop, heard = Event(), Event()
-    with ThreadPoolExecutor(1) as aside:
-        answer = aside.submit(lambda: asyncio.run(_run(path, stop, heard)))
-        try:
-            while not answer.done():
-                wait([answer], LOOK_SECONDS)
-                if heard.is_set():
-                    heard.clear()
-                    alive()
-        finally:
-            stop.set()
-    return _read(answer.result())
-
-
-async def _run(path: str, stop: Event, heard: Event) -> Result:
+def _run(path: str, alive: Callable[[], None]) -> dict[str, Any]:
+    """`alive` is called while the tool reads on; one that waits for storage that hangs does not."""
     limits = Limits(address_space=ADDRESS_SPACE, cpu_seconds=CPU_SECONDS, background=True)
-    child = start(qemu_img.check(path), cwd=os.path.dirname(path), limits=limits, keep_tail=True)
-    read = None
-    try:
-        while not child.ended and not stop.is_set():
-            await child.wait_at_most(LOOK_SECONDS)
-            now = io_of(child.pid)
-            if now != read:
-                read = now
-                heard.set()
-    finally:
-        if not child.ended:
-            await child.stop()
-    return await child.wait()
-
-
-def _read(result: Result) -> dict[str, Any]:
+    # The loop stands still between two looks: `alive` asks the database, which no running loop may.
+    with asyncio.Runner() as loop:
+        child = loop.run(_begin(path, limits))
+        read = None
+        try:
+            while not child.ended:
+                loop.run(child.wait_at_most(1))
+                if child.io != read:
+                    read = child.io
+                    alive()
+            result = loop.run(child.wait())
+        except CommandError as error:
+            raise CheckError(str(error)) from None
+        finally:
+            loop.run(child.stop())
     try:
         found = json.loads(result.stdout)
     except ValueError:
         said = result.warnings.splitlines()[-1:] or [f"exit code {result.returncode}"]
         raise CheckError(f"qemu-img check failed: {said[0][-500:]}") from None
     return {key.replace("-", "_"): int(found.get(key, 0)) for key in KEYS}
+
+
+async def _begin(path: str, limits: Limits) -> Child:
+    try:
+        return start(qemu_img.check(path), cwd=os.path.dirname(path), limits=limits, keep_tail=True)
+    except CommandError as error:
+        raise CheckError(str(error)) from None

@@ -180,11 +180,17 @@ def still_hangs(pk: int) -> None:
 
 
 def cancel_scan(scan: Scan, user: User | None, origin: str) -> None:
-    """Stop a scan, which changes nothing then; raises NotAllowedError."""
+    """Stop a scan, which changes nothing then; raises NotAllowedError, StrataError when it has ended."""
     check(user, Action.SCAN)
-    audit.record(user, origin, "cancel scan", scan.domain.name, scan=scan.pk)
-    Scan.objects.filter(pk=scan.pk).update(cancel_requested=True)
-    if Scan.objects.filter(pk=scan.pk, state=ScanState.QUEUED).exists():
+    with transaction.atomic():
+        unfinished = Scan.objects.filter(pk=scan.pk, state__in=UNFINISHED)
+        if not unfinished.update(cancel_requested=True):
+            raise StrataError("It has ended already.")
+        audit.record(
+            user, origin, f"cancel {scan.get_kind_display()}", scan.domain.name, scan=scan.pk
+        )
+        _step(scan)
+    if unfinished.filter(state=ScanState.QUEUED).exists():
         _end(scan, ScanState.CANCELLED, "Cancelled before it began.")
 
 

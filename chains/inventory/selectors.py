@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Prefetch, QuerySet
 from django.utils import timezone
 
-from chains.models import Disk, Finding, Scan, ScanState, StorageDomain, Volume, WorkerHost
+from chains.models import (
+    Disk,
+    Finding,
+    Scan,
+    ScanKind,
+    ScanState,
+    StorageDomain,
+    Volume,
+    WorkerHost,
+)
 
 WORKER_SILENCE = timedelta(seconds=20)
 MAX_LAYERS = 1100
@@ -32,8 +41,12 @@ SELECT v.* FROM chains_volume v JOIN family f ON f.id = v.id ORDER BY v.id
 
 
 def domains() -> QuerySet[StorageDomain]:
-    """All domains with their last scans."""
-    return StorageDomain.objects.select_related("last_scan")
+    """All domains with their last scans, and in `running_scans` the one that waits or runs."""
+    unfinished = Scan.objects.filter(
+        kind=ScanKind.DOMAIN, state__in=[ScanState.QUEUED, ScanState.RUNNING]
+    )
+    running = Prefetch("scans", queryset=unfinished, to_attr="running_scans")
+    return StorageDomain.objects.select_related("last_scan").prefetch_related(running)
 
 
 DISK_ORDERS = {"name", "virtual_size", "on_disk", "layers", "oldest_snapshot", "findings"}
@@ -99,20 +112,32 @@ def silent_hosts() -> list[str]:
     return sorted(set(named) - alive)
 
 
+SCAN_TITLES = {
+    ScanKind.DOMAIN: "Scan of", ScanKind.BLOCKS: "Block map of", ScanKind.CHECK: "Check of",
+}  # fmt: skip
+
+
 def scan_brief(scan: Scan) -> dict[str, Any]:
     """A scan as the activity message carries it."""
-    what = "Scan of" if scan.kind == "domain" else "Block map of"
-    subject = scan.disk.name if scan.disk else scan.domain.name
-    page = f"/disks/{scan.disk_id}/" if scan.disk_id else f"/domains/{scan.domain_id}/"
+    kind = ScanKind(scan.kind)
+    if scan.volume is not None:
+        subject, page = scan.volume.path_text, f"/volumes/{scan.volume_id}/"
+    elif scan.disk is not None:
+        subject, page = scan.disk.name, f"/disks/{scan.disk_id}/"
+    else:
+        subject, page = scan.domain.name, f"/domains/{scan.domain_id}/"
     return {
-        "kind": "scan" if scan.kind == "domain" else "blocks", "id": scan.pk, "state": scan.state,
+        "kind": "scan" if kind is ScanKind.DOMAIN else kind.value, "id": scan.pk, "state": scan.state,
         "percent": round(100.0 * scan.done / scan.total, 1) if scan.total else 0.0,
-        "domain": scan.domain_id, "disk": scan.disk_id, "title": f"{what} {subject}",
-        "url": page, "message": scan.message,
-        "finished": scan.state in {ScanState.SUCCEEDED, ScanState.FAILED},
+        "domain": scan.domain_id, "disk": scan.disk_id, "volume": scan.volume_id,
+        "title": f"{SCAN_TITLES[kind]} {subject}", "url": page, "message": scan.message,
+        "cancel_requested": scan.cancel_requested,
+        "finished": scan.state not in {ScanState.QUEUED, ScanState.RUNNING},
     }  # fmt: skip
 
 
 def scans(limit: int = 100) -> QuerySet[Scan]:
     """The newest scans, with whom and what they are about."""
-    return Scan.objects.select_related("domain", "disk", "requested_by").order_by("-id")[:limit]
+    return Scan.objects.select_related("domain", "disk", "volume", "requested_by").order_by("-id")[
+        :limit
+    ]

@@ -10,6 +10,7 @@ from chains.core.names import display
 from chains.inventory import audit, news
 from chains.inventory.asking import BadRequestError, check
 from chains.inventory.jobs import SCAN, enqueue
+from chains.inventory.volumes import check_refusal
 from chains.models import (
     BlockMap,
     Disk,
@@ -90,8 +91,10 @@ def request_planned(domain: StorageDomain) -> Scan:
 
 
 def request_check(volume: Volume, user: User | None, origin: str, *, queue: bool = True) -> Scan:
-    """A check of a volume with qemu-img; raises NotAllowedError."""
+    """A check of a volume with qemu-img; raises NotAllowedError, StrataError for one that has no tables."""
     check(user, Action.SCAN)
+    if why := check_refusal(volume):
+        raise StrataError(why)
     scan = _request(ScanKind.CHECK, volume.domain, None, user, volume=volume, queue=queue)
     audit.record(user, origin, "check", f"{volume.domain.name}: {volume.path_text}", scan=scan.pk)
     return scan

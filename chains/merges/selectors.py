@@ -129,6 +129,7 @@ def activity_live() -> dict[str, Any]:
     waits = Case(When(state=MergeState.QUEUED.value, then=1), default=0)
     operations = [_merge_brief(merge) for merge in open_merges.order_by(waits, "-id")[:200]]
     operations += [
-        scan_brief(scan) for scan in running.select_related("domain", "disk").order_by("-id")[:200]
+        scan_brief(scan)
+        for scan in running.select_related("domain", "disk", "volume").order_by("-id")[:200]
     ]
     return {"type": "activity", "seq": seq, "operations": operations}

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 from chains.core import advice, names, units
 from chains.core.plans import Plan
 from chains.core.states import UNDO
+from chains.core.witnesses import HEADER, MANAGEMENT, METADATA, TAGS
 from chains.diagrams.palette import colour_class
 
 register = template.Library()
@@ -20,7 +21,7 @@ register = template.Library()
 UNKNOWN = "–"
 _STATE_TONES = {
     "queued": "accent", "running": "accent", "succeeded": "ok", "done": "ok",
-    "failed": "critical", "attention": "warning",
+    "failed": "critical", "attention": "warning", "cancelled": "",
 }  # fmt: skip
 _STATE_WORDS = {"attention": "needs attention"}
 _STEPS = {
@@ -222,6 +223,16 @@ def broken_off(plan: Plan) -> str:
 def verification_words(way: str) -> str:
     """How a merge is proven."""
     return _VERIFICATIONS.get(way, way)
+
+
+@register.filter
+def witness_words(name: str) -> str:
+    """Who goes by what a witness says."""
+    words = {
+        HEADER: "what QEMU reads", METADATA: "what oVirt believes", TAGS: "what vdsm finds volumes by",
+        MANAGEMENT: "who runs the VMs",
+    }  # fmt: skip
+    return words.get(name, "")
 
 
 @register.filter

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chains.web import batches, policies, views
+from chains.web import batches, policies, scans, views
 
 urlpatterns = [
     path("", views.domains, name="domains"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("batches/<int:pk>/", batches.batch, name="batch"),
     path("batches/<int:pk>/cancel/", batches.cancel, name="batch-cancel"),
     path("volumes/<int:pk>/", views.volume, name="volume"),
+    path("volumes/<int:pk>/check/", scans.check, name="volume-check"),
+    path("scans/<int:pk>/cancel/", scans.cancel, name="scan-cancel"),
     path("disks/<int:pk>/", views.disk, name="disk"),
     path("disks/<int:pk>/merge/", views.merge_plan, name="merge-plan"),
     path("merges/<int:pk>/", views.merge, name="merge"),

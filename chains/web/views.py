@@ -23,7 +23,7 @@ from chains.merges.situation import AUTO, plans_from_inventory
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
-from chains.web import asking, pictures, policies
+from chains.web import asking, pictures, policies, scans
 from chains.web.guard import needs, origin, person, refuse
 from chains.web.reads import reads
 
@@ -82,9 +82,9 @@ def _back(request: HttpRequest, otherwise: HttpResponse) -> HttpResponse:
 def volume(request: HttpRequest, pk: int) -> HttpResponse:
     """One volume: what its header says, what hangs on it, which disks read through it."""
     found = get_object_or_404(Volume.objects.select_related("domain", "backing"), pk=pk)
-    context = {
-        "volume": found, "overlays": list(found.overlays.all()[:200]),
-        "findings": list(found.findings.all()),
+    findings, overlays = list(selectors.findings_of([found])), found.overlays.count()
+    context = scans.card(found, overlays, findings) | {
+        "volume": found, "overlays": list(found.overlays.all()[:200]), "findings": findings,
         "disks": list(Disk.objects.filter(active__in=selectors.above(found))[:200]),
     }  # fmt: skip
     return render(request, "web/volume.html", context)

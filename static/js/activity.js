@@ -2,7 +2,7 @@
 //
 // `data-live="activity"` on <main> switches it on. `data-watch` there says which operations concern
 // the page: "domain:3", "disk:5", "batch:2", or nothing for all. `data-operation="domain:3"` (scans of it),
-// "disk:5" (block maps and merges of it) or "merge:7" marks a place for bars.
+// "disk:5" (block maps and merges of it), "volume:6" (checks of it) or "merge:7" marks a place for bars.
 
 import { refreshSoon } from "./fragments.js";
 import { connect } from "./live.js";
@@ -86,7 +86,7 @@ class Page {
     }
     const bar = row.querySelector("progress");
     const [state, figure] = row.querySelectorAll("[data-part]");
-    setText(state, STATES[operation.state] ?? operation.state);
+    setText(state, operation.cancel_requested ? "cancelling" : (STATES[operation.state] ?? operation.state));
     // A bar never runs backwards, whatever order the news came in.
     const value = Math.max(operation.percent ?? 0, this.highest.get(name) ?? 0);
     this.highest.set(name, value);
@@ -99,6 +99,7 @@ class Page {
 
 function stage(operation) {
   if (operation.finished) return "finished";
+  if (operation.cancel_requested) return "cancelling";
   return operation.state === "attention" ? "attention" : operation.state;
 }
 
@@ -110,6 +111,7 @@ function belongs(operation, place) {
   const where = place.dataset.operation;
   if (where === key(operation)) return true;
   if (operation.kind === "scan") return where === `domain:${operation.domain}`;
+  if (operation.kind === "check") return where === `volume:${operation.volume}`;
   return where === `disk:${operation.disk}`;
 }
 

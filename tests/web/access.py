@@ -134,6 +134,8 @@ ADDRESSES: dict[str, Address] = {
     "batches/<int:pk>/": page("/batches/{batch}/"),
     "batches/<int:pk>/cancel/": action("/batches/{batch}/cancel/"),
     "volumes/<int:pk>/": page("/volumes/{volume}/"),
+    "volumes/<int:pk>/check/": action("/volumes/{volume}/check/"),
+    "scans/<int:pk>/cancel/": action("/scans/{scan}/cancel/"),
     "disks/<int:pk>/": page("/disks/{disk}/"),
     "disks/<int:pk>/merge/": Address(
         "/disks/{free_disk}/merge/", (302, 200, 200, 200), (302, 403, 302, 302),
@@ -164,6 +166,9 @@ ADDRESSES: dict[str, Address] = {
     ),
     "api/v1/volumes/": resource("/api/v1/volumes/"),
     "api/v1/volumes/<int:pk>/": resource("/api/v1/volumes/{volume}/"),
+    "api/v1/volumes/<int:pk>/check/": call("/api/v1/volumes/{volume}/check/", 202, get=200),
+    "api/v1/scans/<int:pk>/": resource("/api/v1/scans/{scan}/"),
+    "api/v1/scans/<int:pk>/cancel/": call("/api/v1/scans/{scan}/cancel/", 202),
     "api/v1/findings/": resource("/api/v1/findings/"),
     "api/v1/merges/": call("/api/v1/merges/", 201, "base=free_base", "top=free_top", get=200),
     "api/v1/merges/plan/": Address(

@@ -109,6 +109,11 @@ def kept_merge(base: Volume, top: Volume) -> Merge:
     return merge
 
 
+def check_of(domain: StorageDomain) -> Scan:
+    """A check that waits for a worker."""
+    return inventory.request_check(volume_of(domain, HOSTILE[2]), None, "test", queue=False)
+
+
 def batch_of(domain: StorageDomain, merge: Merge) -> Batch:
     """A batch that this merge is the only one of; every other disk was left out."""
     plan = plan_batch(domain, Selection(everything=True), Scope(ScopeKind.WHOLE), None)

@@ -52,6 +52,7 @@ def world(domain, people):
     kept = samples.kept_merge(free_base, free_top)
     return {
         "kept": kept.pk,
+        "scan": samples.check_of(domain).pk,
         "batch": samples.batch_of(domain, waiting).pk,
         "batch_confirmed": samples.confirmation(domain),
         "whole": "whole",

@@ -32,6 +32,7 @@ def world(domain):
             *(samples.volume_of(domain, f"free/{n}.img") for n in ("base", "snap1"))
         ).pk,
         **dict.fromkeys(("free_base", "free_top", "one", "day"), 1),
+        "scan": samples.check_of(domain).pk,
         "batch": samples.batch_of(domain, merge).pk,
         "disk": samples.disk_of(domain, samples.HOSTILE[-1]).pk,
         "free_disk": samples.disk_of(domain, "free/snap2.img").pk,
