@@ -65,7 +65,7 @@ class VolumeDetailSerializer(VolumeSerializer):
 
     in_use_why = serializers.SerializerMethodField()
     image_end = serializers.SerializerMethodField()
-    check = serializers.SerializerMethodField()  # type: ignore[assignment]  # a field, not Django's checks
+    check = serializers.SerializerMethodField()
     witnesses = serializers.SerializerMethodField()
 
     class Meta(VolumeSerializer.Meta):

@@ -8,7 +8,7 @@ from datetime import timedelta
 from threading import Lock
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -28,6 +28,7 @@ SILENCE = timedelta(seconds=30)
 WAIT = timedelta(seconds=10)
 # How many chains that could not be mapped are tried again after a scan.
 TRIED_AGAIN = 50
+CANCELLED = "Cancelled: the inventory stays as it was."
 
 
 class Heard:
@@ -69,8 +70,11 @@ def run_scan(pk: int) -> Scan:
     heard.beat(pk)
     try:
         _carry_out(scan)
+    except KeyboardInterrupt:
+        _end_interrupted(scan)
+        raise
     except CancelledByUserError:
-        _end(scan, ScanState.CANCELLED, "Cancelled: the inventory stays as it was.")
+        _end(scan, ScanState.CANCELLED, CANCELLED)
     except StrataError as error:
         _end(scan, ScanState.FAILED, str(error))
     except Exception:
@@ -82,6 +86,15 @@ def run_scan(pk: int) -> Scan:
         heard.forget(pk)
     scan.refresh_from_db()
     return scan
+
+
+def _end_interrupted(scan: Scan) -> None:
+    """Somebody pressed Ctrl-C, maybe in the middle of a query: that connection may be of no use."""
+    try:
+        _end(scan, ScanState.CANCELLED, CANCELLED)
+    except DatabaseError:
+        connection.close()
+        _end(scan, ScanState.CANCELLED, CANCELLED)
 
 
 def _carry_out(scan: Scan) -> None:

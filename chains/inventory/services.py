@@ -6,10 +6,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from chains.core.errors import StrataError
-from chains.core.names import display
 from chains.inventory import audit, news
-from chains.inventory.asking import BadRequestError, check
+from chains.inventory.asking import check
 from chains.inventory.jobs import SCAN, enqueue
+from chains.inventory.registering import Wish, register
 from chains.inventory.volumes import check_refusal
 from chains.models import (
     BlockMap,
@@ -24,55 +24,17 @@ from chains.models import (
 from chains.permissions import Action
 
 UNFINISHED = (ScanState.QUEUED, ScanState.RUNNING)
-NAME_LIMIT = 80  # as wide as its column
 # How long what a page shows of a disk's reads may be unseen by a worker while somebody looks at it.
 LOOK_AGAIN = timedelta(seconds=30)
-_TAKEN = "There is a domain named {} already; choose another name."
 
 
 def add_domain(
     name: str, path: str, kind: str, storage_host: str, *, read_only: bool = False,
     user: User | None = None, origin: str = "command line",
 ) -> StorageDomain:  # fmt: skip
-    """Register a storage domain.
-
-    Raises NotAllowedError, BadRequestError when name or path are none, StrataError when the name or
-    the place is taken.
-    """
-    check(user, Action.MANAGE_DOMAINS)
-    if not name.strip() or "/" in name:
-        raise BadRequestError("A domain's name is some text without a slash.")
-    if len(name) > NAME_LIMIT:
-        raise BadRequestError(f"A domain's name has at most {NAME_LIMIT} characters.")
-    if not path.strip("/"):
-        raise BadRequestError(
-            "The root directory is no storage domain: give the directory that holds the images."
-        )
-    if StorageDomain.objects.filter(name=name).exists():
-        raise StrataError(_TAKEN.format(name))
-    for other in StorageDomain.objects.filter(storage_host=storage_host):
-        if _overlap(other.path, path):
-            raise StrataError(
-                f"{display(path)} overlaps the storage domain {other.name} ({other.path_text}): a volume belongs to one domain, so that two merges can not meet on it."
-            )
-    try:
-        with transaction.atomic():
-            domain = StorageDomain.objects.create(
-                name=name, path=path, path_text=display(path), kind=kind,
-                storage_host=storage_host, read_only=read_only,
-            )  # fmt: skip
-            audit.record(
-                user, origin, "add domain", name, path=domain.path_text, read_only=read_only
-            )
-    except IntegrityError:
-        raise StrataError(_TAKEN.format(name)) from None
-    return domain
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether one directory is the other or lies inside it."""
-    first, second = (path.rstrip("/") + "/" for path in (one, other))
-    return first.startswith(second) or second.startswith(first)
+    """Register a storage domain of which nothing else is said; raises what `register` does."""
+    wish = Wish(kind=kind, read_only=read_only)
+    return register(name, path, storage_host, wish, user=user, origin=origin)
 
 
 def request_scan(

@@ -1,4 +1,4 @@
-"""Register a storage domain."""
+"""Register a storage domain, or all that a mount of oVirt holds."""
 
 import argparse
 import os
@@ -10,20 +10,56 @@ from django.core.management.base import BaseCommand, CommandError
 from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.inventory.asking import BadRequestError
-from chains.inventory.services import add_domain
+from chains.inventory.drivers import OPTIONS
+from chains.inventory.registering import (
+    DEVICES,
+    Registered,
+    Wish,
+    kind_of,
+    register,
+    register_found,
+    seconds_of,
+)
+from chains.management.commands._common import WRONG
 from chains.models import DomainKind
+from chains.storage.ovirt_domain import find_domains
+from chains.storage.profiles import AUTO, PROFILES
+
+_HINTS = {
+    "libvirt_xml": "directory: where the XML of libvirt's domains lies, to know their disks",
+    "libvirt_uri": "directory: a connection to libvirt on this host, like qemu:///system",
+    "proxmox_conf": "directory: a directory like /etc/pve/qemu-server",
+}
 
 
 class Command(BaseCommand):
-    """manage.py add_domain NAME PATH [--kind directory] [--read-only]."""
+    """manage.py add_domain NAME PATH [--kind K] [--profile P] [--scan-every 1h] [--read-only]."""
 
-    help = "Register a storage domain. Nothing on storage is touched."
+    help = (
+        "Register a storage domain. Nothing on storage is touched. PATH may be a mount that holds"
+        " several oVirt domains: each is registered."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Name, place and kind."""
         parser.add_argument("name", metavar="NAME")
-        parser.add_argument("path", metavar="PATH", help="the directory that holds the images")
-        parser.add_argument("--kind", choices=DomainKind.values, default=DomainKind.DIRECTORY)
+        parser.add_argument(
+            "path", metavar="PATH",
+            help="the directory that holds the images; a mount of oVirt domains; /dev/VG, or a"
+            " directory of physical volumes",
+        )  # fmt: skip
+        parser.add_argument(
+            "--kind", choices=DomainKind.values, help="default: guessed from what lies there"
+        )
+        parser.add_argument(
+            "--profile", choices=[AUTO, *(profile.name for profile in PROFILES)], default=AUTO,
+            help="directory: who made the tree of images",
+        )  # fmt: skip
+        for name in OPTIONS:
+            parser.add_argument(f"--{name.replace('_', '-')}", help=_HINTS.get(name))
+        parser.add_argument(
+            "--scan-every", default="1h", help="how often it is scanned: 1h, 15min; 0: when asked"
+        )
         parser.add_argument(
             "--read-only", action="store_true", help="Strata will refuse merges there"
         )
@@ -35,23 +71,47 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Register it."""
-        path = os.path.realpath(options["path"])
-        if options["storage_host"] == settings.STORAGE_HOST and not os.path.isdir(path):
-            raise CommandError(
-                f"{display(options['path'])} is not a directory on this host", returncode=2
-            )
         try:
-            domain = add_domain(
-                options["name"],
-                path,
-                options["kind"],
-                options["storage_host"],
-                read_only=options["read_only"],
-            )
+            done = self._register(options)
         except BadRequestError as error:
-            raise CommandError(str(error), returncode=2) from None
+            raise CommandError(str(error), returncode=WRONG) from None
         except StrataError as error:
             raise CommandError(str(error), returncode=1) from None
-        self.stdout.write(
-            f"storage domain {domain.name}: {domain.path_text}; next: manage.py scan_domain {domain.name}"
+        except OSError as error:
+            raise CommandError(
+                f"{display(options['path'])} can not be read ({error.strerror})", returncode=WRONG
+            ) from None
+        for domain, is_new, note in done:
+            told = f" ({note})" if note else ""
+            self.stdout.write(
+                f"storage domain {domain.name}: {domain.path_text}{told}; next: manage.py scan_domain {domain.name}"
+                if is_new
+                else f"storage domain {domain.name}: {domain.path_text}{told}; there already"
+            )
+
+    def _register(self, options: dict[str, Any]) -> list[Registered]:
+        host, here = options["storage_host"], options["storage_host"] == settings.STORAGE_HOST
+        path = _place(options["path"], here)
+        kind = options["kind"] or (kind_of(path) if here else _kind_elsewhere(path))
+        told = {name: options[name] for name in OPTIONS if options[name] is not None}
+        wish = Wish(
+            kind, options["read_only"], options["profile"], told, seconds_of(options["scan_every"])
         )
+        if kind == DomainKind.OVIRT_FILE and here:
+            return register_found(options["name"], find_domains(path), host, wish)
+        return [Registered(register(options["name"], path, host, wish), True)]
+
+
+def _place(path: str, here: bool) -> str:
+    """The path as it is stored. A volume group's devices come and go: nothing is asked of /dev."""
+    plain = os.path.normpath(path)
+    if plain.startswith(DEVICES):
+        return plain
+    real = os.path.realpath(path)
+    if here and not os.path.isdir(real):
+        raise CommandError(f"{display(path)} is not a directory on this host", returncode=WRONG)
+    return real
+
+
+def _kind_elsewhere(path: str) -> str:
+    return DomainKind.OVIRT_BLOCK if path.startswith(DEVICES) else DomainKind.DIRECTORY

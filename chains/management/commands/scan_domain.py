@@ -6,29 +6,45 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from chains.inventory import scanning, services
+from chains.inventory.told import domain_json
 from chains.management.commands._common import domain_named
-from chains.models import Scan, ScanState
+from chains.models import Scan, ScanState, StorageDomain
 
 
 class Command(BaseCommand):
-    """manage.py scan_domain NAME."""
+    """manage.py scan_domain NAME [--json]."""
 
-    help = "Read every header of a storage domain into the inventory."
+    help = "Read every header of a storage domain into the inventory. Ctrl-C cancels the scan."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Which one."""
         parser.add_argument("name", metavar="NAME")
+        parser.add_argument(
+            "--json", action="store_true", help="print volumes, edges and findings as JSON"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Scan it, and say what was found."""
         domain = domain_named(options["name"])
         scan = services.request_scan(domain, None, "command line", queue=False)
-        scan = scanning.run_scan(scan.pk)
+        try:
+            scan = scanning.run_scan(scan.pk)
+        except KeyboardInterrupt:
+            self.stderr.write(f"cancelled: {domain.name} stays in the inventory as it was")
+            raise
         if scan.state in {ScanState.QUEUED, ScanState.RUNNING}:
             scan = scanning.follow_scan(scan.pk)
         if scan.state != ScanState.SUCCEEDED:
             raise CommandError(scan.message, returncode=1)
-        self._report(scan)
+        if options["json"]:
+            self._print(scan)
+        else:
+            self._report(scan)
+
+    def _print(self, scan: Scan) -> None:
+        domain = StorageDomain.objects.select_related("last_scan").get(pk=scan.domain_id)
+        for piece in domain_json(domain):
+            self.stdout.write(piece, ending="")
 
     def _report(self, scan: Scan) -> None:
         domain = scan.domain

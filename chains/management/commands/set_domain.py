@@ -1,11 +1,13 @@
-"""Say what a domain allows its merges, and pause or resume its queue."""
+"""Say what a domain allows its merges and how often it is scanned; pause or resume its queue."""
 
 import argparse
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from chains.core.units import span
 from chains.inventory.asking import BadRequestError
+from chains.inventory.registering import seconds_of, set_schedule
 from chains.management.commands._common import WRONG, domain_named
 from chains.merges.policies import Policy, set_paused, set_policy
 
@@ -13,9 +15,10 @@ ORIGIN = "command line"
 
 
 class Command(BaseCommand):
-    """manage.py set_domain NAME [--keep 1d] [--merges-at-once N] [--window W] [--rate R] [--pause | --resume]."""
+    """manage.py set_domain NAME [--keep 1d] [--merges-at-once N] [--window W] [--rate R]
+    [--scan-every 1h] [--pause | --resume]."""
 
-    help = "Change what a domain allows its merges; without an option, show it."
+    help = "Change what a domain allows its merges, and its scans; without an option, show it."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """What may be changed."""
@@ -27,6 +30,9 @@ class Command(BaseCommand):
             help="when merges may start: “Sat 02:00-05:00; Mon-Fri 22:00-06:00”, “” for always",
         )
         parser.add_argument("--rate", help="most bytes a second of each merge, like 50M; none")
+        parser.add_argument(
+            "--scan-every", metavar="AGE", help="how often it is scanned: 1h, 15min; 0: when asked"
+        )
         queue = parser.add_mutually_exclusive_group()
         queue.add_argument("--pause", action="store_true", help="start no queued merge")
         queue.add_argument("--resume", action="store_true", help="start them again")
@@ -39,6 +45,8 @@ class Command(BaseCommand):
         try:
             if words:
                 set_policy(domain, Policy.from_words(words, Policy.of(domain)), None, ORIGIN)
+            if options["scan_every"] is not None:
+                set_schedule(domain, seconds_of(options["scan_every"]), None, ORIGIN)
         except BadRequestError as error:
             raise CommandError(str(error), returncode=WRONG) from None
         if options["pause"] or options["resume"]:
@@ -47,5 +55,6 @@ class Command(BaseCommand):
         self.stdout.write(
             f"{domain.name}: keeps old layers for {now['keep']}, {now['merges_at_once']} merge(s) at once, "
             f"window {now['window'] or 'always'}, rate {now['rate'] or 'not limited'}, queue "
-            f"{'paused' if domain.paused else 'running'}"
+            f"{'paused' if domain.paused else 'running'}, scanned "
+            f"{'every ' + span(domain.scan_seconds) if domain.scan_seconds else 'when asked'}"
         )
