@@ -1,14 +1,15 @@
 """Rows as JSON. Sizes are bytes, times ISO 8601 in UTC, names escaped where they are not text."""
 
-from typing import Any
+from typing import Any, cast
 
 from rest_framework import serializers
 
+from chains.core import standing
 from chains.core.errors import StrataError
 from chains.core.names import portable
 from chains.core.scopes import MAX_DEPTH, Scope, ScopeKind
 from chains.core.states import Verification
-from chains.inventory import volumes
+from chains.inventory import selectors, volumes
 from chains.merges.options import check_rate
 from chains.models import Disk, Finding, Merge, Notice, Scan, StorageDomain, Volume
 
@@ -25,14 +26,38 @@ class DomainSerializer(serializers.ModelSerializer[StorageDomain]):
     """A storage domain."""
 
     path = NameField(read_only=True)
+    block = serializers.SerializerMethodField()
+    overcommit = serializers.SerializerMethodField()
+    worker_alive = serializers.SerializerMethodField()
+    # Decimals in the database, for they may be larger than its integers; numbers all the same.
+    virtual_total = serializers.IntegerField(read_only=True)
+    on_disk_total = serializers.IntegerField(read_only=True)
 
     class Meta:
         model = StorageDomain
         fields = [
             "id", "name", "kind", "path", "read_only", "storage_host", "capacity", "free",
             "unreachable", "last_scan", "shares_blocks", "keep_seconds", "merges_at_once", "window",
-            "rate", "paused",
+            "rate", "paused", "profile", "facts", "block", "overcommit", "unreachable_since",
+            "scan_seconds", "next_scan_at", "worker_alive", "thresholds", "disk_count",
+            "volume_count", "deepest", "virtual_total", "on_disk_total", "critical_count",
+            "warning_count", "info_count",
         ]  # fmt: skip
+
+    def get_block(self, domain: StorageDomain) -> bool:
+        """Whether its volumes are logical volumes."""
+        return standing.is_block(domain.kind)
+
+    def get_overcommit(self, domain: StorageDomain) -> float | None:
+        """How many times the domain its guests may come to write."""
+        return standing.overcommit(int(domain.virtual_total), domain.capacity)
+
+    def get_worker_alive(self, domain: StorageDomain) -> bool:
+        """Asked once for a whole list."""
+        context = cast(dict[str, Any], self.context)
+        if "silent_hosts" not in context:
+            context["silent_hosts"] = set(selectors.silent_hosts())
+        return domain.storage_host not in context["silent_hosts"]
 
 
 class FindingSerializer(serializers.ModelSerializer[Finding]):

@@ -3,13 +3,17 @@
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
 
-from chains.api import batches, merging, scans, views
+from chains.api import batches, inventory, merging, scans, views
 
 _ROUTES = {
     "schema/": (views.Schema, "api-schema"),
     "domains/": (views.Domains, "api-domains"),
     "domains/<int:pk>/": (views.Domain, "api-domain"),
     "domains/<int:pk>/scan/": (views.DomainScan, "api-domain-scan"),
+    "domains/<int:pk>/history/": (inventory.DomainPast, "api-domain-history"),
+    "domains/<int:pk>/thresholds/": (inventory.DomainThresholds, "api-domain-thresholds"),
+    "domains/<int:pk>/schedule/": (inventory.DomainSchedule, "api-domain-schedule"),
+    "thresholds/": (inventory.AllThresholds, "api-thresholds"),
     "domains/<int:pk>/policy/": (merging.DomainPolicy, "api-domain-policy"),
     "domains/<int:pk>/pause/": (merging.DomainPause, "api-domain-pause"),
     "domains/<int:pk>/resume/": (merging.DomainResume, "api-domain-resume"),

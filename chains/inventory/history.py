@@ -1,19 +1,23 @@
 """How domains and disks stood: written when they change, kept a year, thinned with age."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 
 from chains.inventory import bulk
-from chains.models import DiskHistory, DomainHistory, Finding, Scan, ScanState, StorageDomain
+from chains.inventory.asking import BadRequestError
+from chains.models import Disk, DiskHistory, DomainHistory, Finding, Scan, ScanState, StorageDomain
 
 KEPT = timedelta(days=366)
 # Older than this, one row a day is enough; and then one a week.
 DAILY_AFTER, WEEKLY_AFTER = timedelta(days=7), timedelta(days=60)
 SCANS_KEPT = timedelta(days=30)
+MOMENT_YEARS = (1971, 9000)  # with room for every zone
 # Growth is judged from so much of the past, once there is enough of it.
 GROWTH_PAST, GROWTH_LEAST = timedelta(days=14), timedelta(days=1)
 
@@ -98,16 +102,34 @@ def domain_as_of(domain: StorageDomain, moment: datetime) -> DomainHistory | Non
     return domain.history.filter(at__lte=moment).order_by("-at", "-id").first()
 
 
-def disks_as_of(domain: StorageDomain, moment: datetime) -> Iterable[DiskHistory]:
+def disks_as_of(domain: StorageDomain, moment: datetime) -> QuerySet[DiskHistory]:
     """How each disk stood at a moment, by name; those that were gone by then are left out."""
-    rows = (
+    newest = (
         DiskHistory.objects.filter(domain=domain, at__lte=moment)
         .order_by("disk_number", "-at", "-id")
         .distinct("disk_number")
     )
-    return sorted(
-        (row for row in rows if not row.gone), key=lambda row: (row.name, row.disk_number)
-    )
+    rows = DiskHistory.objects.filter(pk__in=newest.values("pk"), gone=False)
+    return rows.order_by("name", "disk_number")
+
+
+def disk_history(disk: Disk) -> list[DiskHistory]:
+    """The notes of a disk, oldest first."""
+    return list(DiskHistory.objects.filter(disk_number=disk.pk, gone=False).order_by("at", "id"))
+
+
+def moment_of(text: str) -> datetime:
+    """Read a moment: a day means its end, in the zone of the settings. Raises BadRequestError."""
+    wrong = BadRequestError("Give a day like 2026-11-01, or a moment like 2026-11-01T12:00.")
+    try:
+        if (day := parse_date(text.strip())) is not None:
+            text = f"{day.isoformat()}T23:59:59.999999"
+        found = parse_datetime(text.strip())
+        if found is None or not MOMENT_YEARS[0] <= found.year <= MOMENT_YEARS[1]:
+            raise wrong
+        return found if timezone.is_aware(found) else timezone.make_aware(found)
+    except (ValueError, OverflowError):
+        raise wrong from None
 
 
 def thin(now: datetime | None = None) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chains.core import advice, names, units
+from chains.core import advice, names, standing, units
 from chains.core.plans import Plan
 from chains.core.states import UNDO
 from chains.core.witnesses import HEADER, MANAGEMENT, METADATA, TAGS
@@ -223,6 +223,41 @@ def broken_off(plan: Plan) -> str:
 def verification_words(way: str) -> str:
     """How a merge is proven."""
     return _VERIFICATIONS.get(way, way)
+
+
+@register.filter
+def span(seconds: int) -> str:
+    """Seconds as people write them: ``1h``, ``15min``."""
+    return units.span(seconds)
+
+
+@register.filter
+def is_block(domain: Any) -> bool:
+    """Whether a domain's volumes are logical volumes."""
+    return standing.is_block(domain.kind)
+
+
+@register.filter
+def domain_details(domain: Any) -> list[str]:
+    """What a scan found out about a domain itself."""
+    return standing.details(domain.kind, domain.profile, domain.facts)
+
+
+@register.simple_tag
+def overcommit(domain: Any) -> SafeString:
+    """How far a domain's guests may outgrow it: a ratio, and in words."""
+    virtual = int(domain.virtual_total)
+    words = standing.overcommit_words(virtual, domain.capacity)
+    ratio = standing.overcommit(virtual, domain.capacity)
+    if ratio is None:
+        return format_html('<span class="muted">{}</span>', words)
+    tone = "badge badge-warning" if ratio > 1 else "badge"
+    return format_html(
+        '<span class="{}">{}&nbsp;×</span> <span class="muted small">{}</span>',
+        tone,
+        f"{ratio:.2f}",
+        words,
+    )
 
 
 @register.filter

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chains.web import batches, policies, scans, views
+from chains.web import batches, limits, past, policies, scans, views
 
 urlpatterns = [
     path("", views.domains, name="domains"),
@@ -10,6 +10,10 @@ urlpatterns = [
     path("domains/<int:pk>/scan/", views.domain_scan, name="domain-scan"),
     path("domains/<int:pk>/policy/", policies.policy, name="domain-policy"),
     path("domains/<int:pk>/pause/", policies.pause, name="domain-pause"),
+    path("thresholds/", limits.thresholds, name="thresholds"),
+    path("domains/<int:pk>/thresholds/", limits.domain_thresholds, name="domain-thresholds"),
+    path("domains/<int:pk>/schedule/", limits.schedule, name="domain-schedule"),
+    path("domains/<int:pk>/history/", past.domain_history, name="domain-history"),
     path("domains/<int:pk>/batch/", batches.plan, name="batch-plan"),
     path("batches/<int:pk>/", batches.batch, name="batch"),
     path("batches/<int:pk>/cancel/", batches.cancel, name="batch-cancel"),

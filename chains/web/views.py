@@ -13,7 +13,7 @@ from chains.core.advice import advice
 from chains.core.errors import StrataError
 from chains.core.plans import Plan, PlanError
 from chains.core.states import MergeState
-from chains.inventory import selectors, services
+from chains.inventory import limits, selectors, services
 from chains.merges import describe, estimates
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
@@ -23,7 +23,7 @@ from chains.merges.situation import AUTO, plans_from_inventory
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
-from chains.web import asking, pictures, policies, scans
+from chains.web import asking, past, pictures, policies, scans
 from chains.web.guard import needs, origin, person, refuse
 from chains.web.reads import reads
 
@@ -54,7 +54,8 @@ def domain(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "domain": found, "page": page, "query": query, "sort": sort, "findings": findings,
         "forest": pictures.forest(volumes, findings), "drawable": drawable,
-        "silent": not selectors.worker_alive(found.storage_host), **policies.card(found),
+        "silent": not selectors.worker_alive(found.storage_host), **policies.card(found), **past.domain_card(found),
+        "limits": limits.limits_of(found),
     }  # fmt: skip
     return render(request, "web/domain.html", context)
 
@@ -109,7 +110,7 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
         "layers": [(v, kinds[v.pk]) for v in volumes],
         "chain": pictures.chain(volumes, overlays, findings, found, unfold="all" in request.GET),
         "merge": merge_services.holding(volumes[-1]), "silent": not selectors.worker_alive(found.domain.storage_host),
-        "can_plan": len(volumes) > 1,
+        "can_plan": len(volumes) > 1, **past.disk_card(found),
     }  # fmt: skip
     return render(request, "web/disk.html", context)
 

@@ -1,4 +1,4 @@
-"""add_domain of every kind, set_domain --scan-every, scan_domain --json and its end by Ctrl-C."""
+"""add_domain of every kind, set_domain --scan-every, set_thresholds, scan_domain --json and Ctrl-C."""
 
 import json
 import os
@@ -130,3 +130,24 @@ def test_ctrl_c_cancels_the_scan(lesson, monkeypatch):
     assert (scan.state, scan.message) == ("cancelled", scanning.CANCELLED)
     monkeypatch.undo()
     assert manage("scan_domain", "lab").code == 0, "nothing holds the domain"
+
+
+def test_thresholds(lesson):
+    done = manage("set_thresholds", "--depth", "4", "--snapshot-percent", "30%", "--winnable", "1G")
+    assert (done.code, done.err) == (0, [])
+    assert "--depth 4 (set here)" in done.out
+    assert "They hold from the next scan on." in done.out
+    done = manage("set_thresholds", "--domain", "lab", "--snapshot-age", "7d")
+    assert "--snapshot-age 7d (set here)" in done.out
+    assert "--depth 4 (as for all)" in done.out
+    assert manage("set_thresholds", "--depth", "").out.count("--depth 8 (default)") == 1
+    shown = manage("set_thresholds", "--domain", "lab")
+    assert (shown.code, "next scan" in shown.out) == (0, False)
+    for bad in (
+        ["--depth", "x"],
+        ["--depth", "-1"],
+        ["--domain", "nothing"],
+        ["--winnable", "lots"],
+    ):
+        done = manage("set_thresholds", *bad)
+        assert (done.code, len(done.err)) == (2, 1), done

@@ -53,6 +53,13 @@ def action(form: str, *data: str) -> Address:
     return Address(form, (302, 405, 405, 405), (302, 403, 302, 302), data, changes=True)
 
 
+def managing(form: str, *data: str) -> Address:
+    """A button of admins; nobody looks at it."""
+    posted = (302, 403, 403, 302)
+    admins = frozenset({"admin"})
+    return Address(form, (302, 405, 405, 405), posted, data, changes=True, changers=admins)
+
+
 _API = {"other": (DENIED, REFUSED, REFUSED, REFUSED), "options": (DENIED, 200, 200, 200)}
 
 
@@ -73,6 +80,15 @@ def call(form: str, answer: int, *data: str, get: int = 405) -> Address:
         head=seen,
         **_API,  # type: ignore[arg-type]
     )
+
+
+def setting(form: str, *data: str, get: int = 405) -> Address:
+    """A call of admins."""
+    seen, posted = (DENIED, get, get, get), (DENIED, 403, 403, 200)
+    return Address(
+        form, seen, posted, data, changes=True, changers=frozenset({"admin"}), head=seen,
+        **_API,  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def admin(
@@ -127,6 +143,13 @@ ADDRESSES: dict[str, Address] = {
         changes=True, changers=frozenset({"admin"}),
     ),
     "domains/<int:pk>/pause/": action("/domains/{domain}/pause/", "paused=one"),
+    "thresholds/": Address(
+        "/thresholds/", (302, 200, 200, 200), (302, 403, 403, 302), ("depth=one",),
+        changes=True, changers=frozenset({"admin"}),
+    ),
+    "domains/<int:pk>/thresholds/": managing("/domains/{domain}/thresholds/", "depth=one"),
+    "domains/<int:pk>/schedule/": managing("/domains/{domain}/schedule/", "scan_every=day"),
+    "domains/<int:pk>/history/": page("/domains/{domain}/history/?as_of=2099-01-01"),
     "domains/<int:pk>/batch/": Address(
         "/domains/{domain}/batch/?all=1&scope=whole", (302, 200, 200, 200), (302, 403, 302, 302),
         ("confirmed=batch_confirmed",), changes=True,
@@ -151,6 +174,14 @@ ADDRESSES: dict[str, Address] = {
     "api/v1/domains/": resource("/api/v1/domains/"),
     "api/v1/domains/<int:pk>/": resource("/api/v1/domains/{domain}/"),
     "api/v1/domains/<int:pk>/scan/": call("/api/v1/domains/{domain}/scan/", 202),
+    "api/v1/domains/<int:pk>/history/": resource("/api/v1/domains/{domain}/history/"),
+    "api/v1/domains/<int:pk>/thresholds/": setting(
+        "/api/v1/domains/{domain}/thresholds/", "depth=number", get=200
+    ),
+    "api/v1/domains/<int:pk>/schedule/": setting(
+        "/api/v1/domains/{domain}/schedule/", "scan_seconds=seconds"
+    ),
+    "api/v1/thresholds/": setting("/api/v1/thresholds/", "depth=number", get=200),
     "api/v1/domains/<int:pk>/policy/": Address(
         "/api/v1/domains/{domain}/policy/", (DENIED, 405, 405, 405), (DENIED, 403, 403, 200),
         changes=True, changers=frozenset({"admin"}), head=(DENIED, 405, 405, 405),

@@ -58,6 +58,8 @@ def world(domain, people):
         "whole": "whole",
         "day": "1d",
         "one": "1",
+        "number": 5,
+        "seconds": 7200,
         "domain": domain.pk,
         "disk": samples.disk_of(domain, samples.HOSTILE[-1]).pk,
         "volume": samples.volume_of(domain, samples.HOSTILE[3]).pk,

@@ -49,6 +49,8 @@ def pages(world):
     yield f"/disks/{samples.Disk.objects.get(active__path='orphan.qcow2').pk}/"
     yield f"/disks/{world['free_disk']}/?from=0&to=65536"
     yield f"/domains/{world['domain']}/?q=%3Cscript%3E&sort=-on_disk&page=99"
+    for day in ("", "1999-01-01", "%3Cscript%3E", "2099-01-01&page=9"):
+        yield f"/domains/{world['domain']}/history/?as_of={day}"
     for more in (
         "",
         "?q=%00&deeper_than=1&scope=older&age=x%00",

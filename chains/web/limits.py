@@ -1,0 +1,70 @@
+"""The thresholds of findings: the page for all domains, and the form of each domain's page."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from chains.core.thresholds import LABELS
+from chains.inventory import limits, registering, services
+from chains.inventory.asking import BadRequestError
+from chains.models import StorageDomain
+from chains.permissions import Action, allows
+from chains.web.guard import needs, origin, person, refuse
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs(Action.VIEW)
+def thresholds(request: HttpRequest) -> HttpResponse:
+    """The thresholds of all domains; a POST by somebody who manages domains changes them."""
+    if request.method == "POST":
+        if not allows(request.user, Action.MANAGE_DOMAINS):
+            return refuse(request, Action.MANAGE_DOMAINS)
+        if _save(request, None) and request.POST.get("scan"):
+            limits.scan_all(person(request), origin(request))
+        return redirect("thresholds")
+    domains = StorageDomain.objects.order_by("name")
+    own = [domain for domain in domains.only("name", "thresholds") if domain.thresholds]
+    context = {"limits": limits.limits_of(), "own": own}
+    return render(request, "web/thresholds.html", context)
+
+
+@require_POST
+@needs(Action.MANAGE_DOMAINS)
+def domain_thresholds(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change what one domain is judged by."""
+    domain = get_object_or_404(StorageDomain, pk=pk)
+    if _save(request, domain) and request.POST.get("scan"):
+        services.request_scan(domain, person(request), origin(request))
+    return redirect("domain", pk=pk)
+
+
+@require_POST
+@needs(Action.MANAGE_DOMAINS)
+def schedule(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change how often a domain is scanned."""
+    domain = get_object_or_404(StorageDomain, pk=pk)
+    words = request.POST.get("scan_every", "").replace("\x00", "")
+    try:
+        seconds = registering.seconds_of(words)
+        registering.set_schedule(domain, seconds, person(request), origin(request))
+    except BadRequestError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, "Saved.")
+    return redirect("domain", pk=pk)
+
+
+def _words(asked: QueryDict) -> dict[str, str]:
+    return {name: asked.get(name, "").replace("\x00", "")[:80] for name in LABELS}
+
+
+def _save(request: HttpRequest, domain: StorageDomain | None) -> bool:
+    try:
+        values = limits.from_words(_words(request.POST))
+        limits.set_thresholds(domain, values, person(request), origin(request))
+    except BadRequestError as error:
+        messages.error(request, str(error))
+        return False
+    messages.success(request, f"Saved. {limits.EFFECT}")
+    return True
