@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 
 import pytest
 
@@ -151,3 +152,59 @@ def test_thresholds(lesson):
     ):
         done = manage("set_thresholds", *bad)
         assert (done.code, len(done.err)) == (2, 1), done
+
+
+def test_a_check(lesson):
+    done = manage("check_volume", "lab", "snap1.img")
+    assert (done.code, done.err) == (0, [])
+    assert done.out.startswith("snap1.img: sound: 0 corruptions, 0 leaked clusters,")
+    found = json.loads(manage("check_volume", "lab", "snap1.img", "--json").out)
+    assert (found["verdict"], found["current"], found["failed"]) == ("sound", True, "")
+    for arguments, code, words in (
+        (["lab", "base.img"], 1, "no tables"),
+        (["lab", "gone.img"], 2, "not a volume"),
+        (["nothing", "snap1.img"], 2, "no storage domain"),
+    ):
+        done = manage("check_volume", *arguments)
+        assert (done.code, len(done.err)) == (code, 1), done
+        assert words in done.err[0]
+
+
+def test_a_check_finds_what_is_leaked_and_what_is_damaged(lesson):
+    leak(lesson / "snap2.img")
+    done = manage("check_volume", "lab", "snap2.img")
+    assert (done.code, done.err) == (0, []), done
+    assert "leaks: 0 corruptions, 1 leaked clusters (64 KiB)" in done.out
+    assert Volume.objects.get(path="snap2.img").findings.open().filter(code="leaked").exists()
+    damage(lesson / "snap2.img")
+    assert manage("scan_domain", "lab").code == 0, "what was found of another file is forgotten"
+    assert not Volume.objects.get(path="snap2.img").findings.open().filter(code="leaked").exists()
+    done = manage("check_volume", "lab", "snap2.img")
+    assert (done.code, len(done.err)) == (1, 1), done
+    assert "damaged" in done.out
+
+
+def table_of(path):
+    """Where the first block of reference counts lies (docs/interop/qcow2.txt)."""
+    with path.open("rb") as file:
+        file.seek(48)
+        (table,) = struct.unpack(">Q", file.read(8))
+        file.seek(table)
+        return struct.unpack(">Q", file.read(8))[0]
+
+
+def leak(path):
+    """A cluster at the end that is counted, and that nothing points to."""
+    counts = table_of(path)
+    number = -(-path.stat().st_size // 65536)
+    with path.open("r+b") as file:
+        file.truncate((number + 1) * 65536)
+        file.seek(counts + 2 * number)
+        file.write(struct.pack(">H", 1))
+
+
+def damage(path):
+    """The counts of all clusters but the first are lost: what is in use counts as free."""
+    with path.open("r+b") as file:
+        file.seek(table_of(path) + 2 * 4)
+        file.write(bytes(64))
