@@ -22,6 +22,12 @@ STORAGE_HOST = env.env_str("STRATA_STORAGE_HOST", socket.gethostname())
 # Seconds without an answer after which storage is taken to hang, and whoever waits for it is let go.
 STORAGE_TIMEOUT = env.env_int("STRATA_STORAGE_TIMEOUT", 60, least=1, most=3600)
 # Behind a TLS proxy: cookies only over https, and the proxy's word on the scheme is believed.
+# The engine of oVirt, a witness beside the storage; "" for none.
+ENGINE_URL = env.env_url("STRATA_ENGINE_URL")
+ENGINE_USER = env.env_str("STRATA_ENGINE_USER", "")
+ENGINE_PASSWORD = env.env_secret("STRATA_ENGINE_PASSWORD", least=1, needed_by="STRATA_ENGINE_URL")
+ENGINE_CA_FILE = env.env_str("STRATA_ENGINE_CA_FILE", "")
+ENGINE_INSECURE = env.env_bool("STRATA_ENGINE_INSECURE", default=False)
 HTTPS = env.env_bool("STRATA_HTTPS", default=False)
 
 INSTALLED_APPS = [

@@ -70,6 +70,7 @@ class Code(StrEnum):
     VOLUME_FAKE = "volume-fake"
     SEVERAL_LEAFS = "several-leafs"
     OWNERS_UNREAD = "owners-unread"
+    ENGINE_UNREAD = "engine-unread"
     ENGINE_UNKNOWN = "engine-unknown"
     ENGINE_MISSING = "engine-missing"
     ENGINE_ILLEGAL = "engine-illegal"

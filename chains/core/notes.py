@@ -24,3 +24,4 @@ class Notes(NamedTuple):
     allocated: int | None = None  # bytes that the domain gave it: the size of an LV; None for files
     created: float | None = None  # seconds since 1970
     stamp: str = ""
+    engine: Mapping[str, Any] | None = None  # what the engine of the VMs says of disk and volume

@@ -44,6 +44,8 @@ class Reading:
     findings: list[Finding] = field(default_factory=list)
     leftovers: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    unread: Sequence[str] = ()
+    notes_before: Mapping[str, Notes] = field(default_factory=dict)
 
 
 def read_domain(
@@ -172,7 +174,7 @@ class _Scan:
         findings += [_unread_finding(folder) for folder in listing.unread]
         return Reading(
             link(kept, root), listing.notes, self.fresh & set(kept), self.unseen, findings,
-            listing.leftovers, listing.facts,
+            listing.leftovers, listing.facts, listing.unread, notes_of(self.known.values()),
         )  # fmt: skip
 
     def _follow_hints(self) -> None:

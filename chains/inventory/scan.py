@@ -14,7 +14,7 @@ from chains.core.findings import Finding as Found
 from chains.core.forest import Forest
 from chains.core.names import display
 from chains.core.rules import Site, endangered, judge
-from chains.inventory import disks, findings, history, news
+from chains.inventory import disks, engine, findings, history, news
 from chains.inventory.drivers import directory_driver, driver_of
 from chains.inventory.known import Known, known_volumes
 from chains.inventory.reach import note_reached, note_unreachable, still_mounted
@@ -71,12 +71,19 @@ def without_collector() -> Iterator[None]:
 def _scan_domain(
     domain: StorageDomain, report: Report | None, may_save: Callable[[], bool]
 ) -> Forest:
+
+    def alive() -> None:
+        if report is not None:
+            report(0, 0)
+
     known = known_volumes(domain)
     suspects = set(domain.findings.open().exclude(volume=None).values_list("path", flat=True))
     try:
         driver = driver_of(domain)
         news.let_go()
+        before = engine.ask(domain, alive)
         reading = read_domain(driver, domain.path, known, suspects, report)
+        reading = engine.witness(reading, before, engine.ask(domain, alive))
         still_mounted(domain, reading, known)
         space = driver.space(domain.path)
         usage = Usage.of(domain, reading)
