@@ -16,13 +16,13 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
-from project import demo_domain, postgres, supervisor
+from project import demo_domain, demo_kinds, postgres, supervisor
 from project.demo_accounts import Login, ensure_accounts
 from project.postgres_commands import require, use
 from project.postgres_places import open_lock, try_lock
 from project.postgres_schema import migrate_if_needed
 
-DOMAIN = "demo"
+DOMAIN, KINDS = "demo", "demo-kinds"
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared with, and only on request
 WEB_GRACE, WORKER_GRACE, SCAN_GRACE = 6.0, 15.0, 1.0
 READY_SECONDS = 60.0
@@ -99,7 +99,7 @@ def _wipe(var: Path) -> None:
             2,
         )
     postgres.destroy(var)
-    for name in (DOMAIN, f"{DOMAIN}.new"):
+    for name in (DOMAIN, f"{DOMAIN}.new", KINDS, f"{KINDS}.new"):
         if (var / name).exists():
             shutil.rmtree(var / name)
 
@@ -111,8 +111,11 @@ def _run(
     if not (var / DOMAIN).exists():
         say("Making the demo's images ...")
     demo_domain.build(var / DOMAIN)
+    demo_kinds.build(var / KINDS)
     logins = ensure_accounts(var / "demo-passwords")
-    _register(var / DOMAIN)
+    _register(DOMAIN, var / DOMAIN, "directory")
+    for place in demo_kinds.PLACES:
+        _register(place.name, var / KINDS / place.path, place.kind)
     # From here on only the children speak to the database.
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's own, not in the stubs' base
@@ -120,19 +123,22 @@ def _run(
         _serve(options, logins, lease, processes, say)
 
 
-def _register(path: Path) -> None:
+def _register(name: str, path: Path, kind: str) -> None:
+    from chains.inventory.services import request_planned
     from chains.models import StorageDomain
 
-    known = StorageDomain.objects.filter(name=DOMAIN).first()
+    known = StorageDomain.objects.filter(name=name).first()
     if known is None:
-        call_command("add_domain", DOMAIN, str(path), stdout=io.StringIO())
+        call_command("add_domain", name, str(path), kind=kind, stdout=io.StringIO())
     elif known.path != str(path.resolve()):
         raise DemoError(
-            f"there is a domain {DOMAIN} at {known.path_text}, not at {path}: "
+            f"there is a domain {name} at {known.path_text}, not at {path}: "
             "start with --fresh, or remove it"
         )
     # The name of a container changes from run to run; the demo's worker is always this machine's.
-    StorageDomain.objects.filter(name=DOMAIN).update(storage_host=settings.STORAGE_HOST)
+    StorageDomain.objects.filter(name=name).update(storage_host=settings.STORAGE_HOST)
+    if name != DOMAIN:  # which is scanned before the address is told
+        request_planned(StorageDomain.objects.get(name=name))
 
 
 def _serve(

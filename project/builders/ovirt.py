@@ -39,6 +39,11 @@ _SHA_CKSUM=9336f77705ff9e3d5faf65c4d0dc818a29de458d
 """
 
 
+def uuid5(name: str) -> str:
+    """A uuid that is the same in every run."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
 def described(alias: str, description: str = "") -> str:
     """What an engine writes as DESCRIPTION: what is not ASCII as hex of UTF-16LE, told by `Enc`."""
     fields, coded = {}, 0
@@ -199,9 +204,8 @@ class Domain:
                 image_format="RAW" if raw and not last else "COW",
                 DESCRIPTION=described(alias) if number == depth - 1 else "", SEQ=number + 1,
             ))  # fmt: skip
-        return [replace(of, keys=of.keys | {"VOLTYPE": "INTERNAL"}) for of in layers[:-1]] + layers[
-            -1:
-        ]
+        frozen = [replace(of, keys={**of.keys, "VOLTYPE": "INTERNAL"}) for of in layers[:-1]]
+        return [*frozen, layers[-1]]
 
     def template(self, alias: str, size: int = 4 * MIB, image_format: str = "COW") -> Volume:
         """Add a template."""

@@ -8,7 +8,8 @@ import pytest
 
 from chains.inventory import scanning
 from chains.models import AuditRecord, Scan, StorageDomain, Volume
-from tests import images, ovirt
+from project.builders import ovirt
+from tests import images
 from tests.commands.conftest import manage
 
 

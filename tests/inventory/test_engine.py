@@ -109,7 +109,7 @@ def test_an_engine_that_is_down_takes_no_names_away(lab):
 
 
 def test_without_an_address_nobody_is_asked(lab, settings):
-    domain, chain, row, scan = lab
+    _, _, row, scan = lab
     settings.ENGINE_URL = ""
     Fake.answers = [StrataError("asked")]
     scan()

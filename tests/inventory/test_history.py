@@ -44,7 +44,7 @@ def test_a_disk_s_past_outlives_it(root, domain, scan):
     assert [row.layers for row in history.disks_as_of(domain, moment)] == [4]
     now = [row.name for row in history.disks_as_of(domain, NOW.replace(year=2099))]
     assert now == ["base.img"]
-    assert history.disks_as_of(domain, rows[0].at - DAY) == []
+    assert list(history.disks_as_of(domain, rows[0].at - DAY)) == []
     assert history.domain_as_of(domain, rows[0].at - DAY) is None
     assert history.domain_as_of(domain, moment).deepest == 4
 

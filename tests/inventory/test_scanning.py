@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from chains.core.errors import StrataError
 from chains.inventory import checks, scanning, selectors, services
 from chains.inventory.asking import NotAllowedError
 from chains.models import Scan, ScanState, StorageDomain, User, Volume, WorkerHost
@@ -256,20 +257,18 @@ def test_a_check_finds_overlaps(root, domain, checked):
     assert domain.critical_count == 1
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda root: images.raw(root / "leaf.qcow2.img", MIB), "raw"),
-        (lambda root: images.overlay(root / "leaf.qcow2", "gone", "raw", size=MIB), "No tool is started"),
-    ],
-)  # fmt: skip
-def test_what_is_not_checked(make, words, root, domain, checked):
+def test_a_chain_that_no_tool_may_open_is_not_checked(root, domain, checked):
     (root / "gone").write_bytes(bytes(MIB))
-    path = make(root)
+    images.overlay(root / "leaf.qcow2", "gone", "raw", size=MIB)
     (root / "gone").unlink()
-    done = checked(path.name)
-    assert done.state == ScanState.FAILED
-    assert words in done.message
+    done = checked("leaf.qcow2")
+    assert (done.state, "No tool is started" in done.message) == (ScanState.FAILED, True)
+
+
+def test_a_raw_volume_has_nothing_to_be_checked(root, domain, checked):
+    images.raw(root / "leaf.img", MIB)
+    with pytest.raises(StrataError, match="raw"):
+        checked("leaf.img")
 
 
 def test_a_volume_in_use_is_not_checked(root, domain, checked):
