@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from django.utils import timezone
 
@@ -43,11 +44,10 @@ def note_unreachable(domain: StorageDomain, why: str) -> None:
     rows.filter(unreachable_since=None).update(unreachable_since=timezone.now())
 
 
-def note_reached(domain: StorageDomain, reading: Reading, space: Space) -> None:
-    """Note what the domain as a whole is like now."""
-    facts = {
+def looked_at(domain: StorageDomain, reading: Reading, space: Space) -> dict[str, Any]:
+    """What the domain as a whole is like now, as the columns of its row; this asks its storage."""
+    return {
         "capacity": space.capacity, "free": space.free, "unreachable": "", "unreachable_since": None,
         "root_device": device_of(domain.path), "facts": dict(reading.facts),
         "shares_blocks": not domain.forbidden and shares_blocks(domain.path),
     }  # fmt: skip
-    StorageDomain.objects.filter(pk=domain.pk).update(**facts)

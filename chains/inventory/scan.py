@@ -17,7 +17,7 @@ from chains.core.rules import Site, endangered, judge
 from chains.inventory import disks, engine, findings, history, news
 from chains.inventory.drivers import directory_driver, driver_of
 from chains.inventory.known import Known, known_volumes
-from chains.inventory.reach import note_reached, note_unreachable, still_mounted
+from chains.inventory.reach import looked_at, note_unreachable, still_mounted
 from chains.inventory.reading import (
     CancelledByUserError,
     Reading,
@@ -87,6 +87,7 @@ def _scan_domain(
         still_mounted(domain, reading, known)
         space = driver.space(domain.path)
         usage = Usage.of(domain, reading)
+        seen = looked_at(domain, reading, space)
     except CancelledByUserError:
         raise
     except (StrataError, OSError) as error:
@@ -95,8 +96,9 @@ def _scan_domain(
     with transaction.atomic():
         row = StorageDomain.objects.select_for_update().get(pk=domain.pk)
         if may_save():
+            StorageDomain.objects.filter(pk=row.pk).update(**seen)
+            row.refresh_from_db()
             _save(row, reading, known, usage, space=space, now=timezone.now())
-            note_reached(row, reading, space)
     return reading.forest
 
 

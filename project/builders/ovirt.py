@@ -226,8 +226,9 @@ class Domain:
 
     def from_template(self, template: Volume, alias: str) -> Volume:
         """Add a thin disk over a template."""
+        size = int(str(template.keys.get("CAP") or int(str(template.keys["SIZE"])) * 512))
         return self.volume(
-            4 * MIB, "write -P 91 1M 64k", parent=self.linked(template),
+            size, "write -P 91 1M 64k", parent=self.linked(template),
             DESCRIPTION=described(alias),
         )  # fmt: skip
 
