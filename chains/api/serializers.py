@@ -10,8 +10,9 @@ from chains.core.names import portable
 from chains.core.scopes import MAX_DEPTH, Scope, ScopeKind
 from chains.core.states import Verification
 from chains.inventory import selectors, volumes
+from chains.inventory.findings import REASON_LIMIT
 from chains.merges.options import check_rate
-from chains.models import Disk, Finding, Merge, Notice, Scan, StorageDomain, Volume
+from chains.models import Disk, Finding, Merge, Notice, Scan, StorageDomain, User, Volume
 
 
 class NameField(serializers.CharField):
@@ -64,10 +65,22 @@ class FindingSerializer(serializers.ModelSerializer[Finding]):
     """One thing wrong."""
 
     path = NameField(read_only=True)
+    acknowledged_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
 
     class Meta:
         model = Finding
-        fields = ["id", "domain", "volume", "path", "code", "severity", "detail"]
+        fields = [
+            "id", "domain", "volume", "path", "code", "severity", "detail", "space", "endangers",
+            "endangered", "first_seen", "last_seen", "resolved_at", "acknowledged_by",
+            "acknowledged_at", "acknowledged_until", "reason",
+        ]  # fmt: skip
+
+
+class AcknowledgeSerializer(serializers.Serializer[Any]):
+    """Why a finding may stay as it is, and when it is to be looked at again."""
+
+    reason = serializers.CharField(max_length=REASON_LIMIT)
+    until = serializers.DateTimeField()
 
 
 class VolumeSerializer(serializers.ModelSerializer[Volume]):
@@ -119,7 +132,7 @@ class DiskSerializer(serializers.ModelSerializer[Disk]):
     class Meta:
         model = Disk
         fields = [
-            "id", "domain", "name", "active", "layers", "virtual_size", "on_disk",
+            "id", "domain", "name", "vm", "active", "layers", "virtual_size", "on_disk",
             "oldest_snapshot", "findings", "severity",
         ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
 
-from chains.api import batches, inventory, merging, scans, views
+from chains.api import batches, inventory, lists, merging, scans, views
 
 _ROUTES = {
     "schema/": (views.Schema, "api-schema"),
@@ -17,15 +17,17 @@ _ROUTES = {
     "domains/<int:pk>/policy/": (merging.DomainPolicy, "api-domain-policy"),
     "domains/<int:pk>/pause/": (merging.DomainPause, "api-domain-pause"),
     "domains/<int:pk>/resume/": (merging.DomainResume, "api-domain-resume"),
-    "disks/": (views.Disks, "api-disks"),
+    "disks/": (lists.Disks, "api-disks"),
     "disks/<int:pk>/": (views.DiskDetail, "api-disk"),
     "disks/<int:pk>/reads/": (views.DiskReads, "api-disk-reads"),
-    "volumes/": (views.Volumes, "api-volumes"),
+    "volumes/": (lists.Volumes, "api-volumes"),
     "volumes/<int:pk>/": (views.VolumeDetail, "api-volume"),
     "volumes/<int:pk>/check/": (scans.VolumeCheck, "api-volume-check"),
     "scans/<int:pk>/": (scans.ScanDetail, "api-scan"),
     "scans/<int:pk>/cancel/": (scans.ScanCancel, "api-scan-cancel"),
-    "findings/": (views.Findings, "api-findings"),
+    "findings/": (lists.Findings, "api-findings"),
+    "findings/<int:pk>/acknowledge/": (lists.FindingAcknowledge, "api-finding-acknowledge"),
+    "findings/<int:pk>/reopen/": (lists.FindingReopen, "api-finding-reopen"),
     "merges/": (views.Merges, "api-merges"),
     "merges/plan/": (merging.MergePlan, "api-merge-plan"),
     "merges/<int:pk>/": (views.MergeDetail, "api-merge"),

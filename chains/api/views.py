@@ -21,7 +21,7 @@ from chains.inventory import blockmaps, selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
 from chains.merges.scoped import NothingToJoinError
-from chains.models import Disk, Finding, Merge, StorageDomain, User, Volume
+from chains.models import Disk, Merge, StorageDomain, User, Volume
 from chains.permissions import Action
 
 
@@ -43,14 +43,21 @@ def refused(reasons: list[str]) -> Response:
     )
 
 
-def of_domain(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
-    """Only those of `?domain=ID`, where it is given."""
+def domain_of(request: Request) -> StorageDomain | None:
+    """The domain of `?domain=ID`, None where it is not given; raises ValidationError."""
     wanted = request.query_params.get("domain", "")
     if not wanted:
-        return rows
+        return None
     if not (wanted.isascii() and wanted.isdecimal() and len(wanted) < 18):
         raise ValidationError({"domain": ["Give the id of a storage domain, a whole number."]})
-    return rows.filter(domain_id=int(wanted))
+    # One that is no more holds nothing: its lists are empty.
+    return StorageDomain.objects.filter(pk=int(wanted)).first() or StorageDomain(pk=int(wanted))
+
+
+def of_domain(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+    """Only those of `?domain=ID`, where it is given."""
+    domain = domain_of(request)
+    return rows if domain is None else rows.filter(domain=domain)
 
 
 class Schema(SpectacularAPIView):
@@ -86,17 +93,6 @@ class DomainScan(APIView):
         return Response(shapes.ScanSerializer(scan).data, status=status.HTTP_202_ACCEPTED)
 
 
-class Disks(generics.ListAPIView[Disk]):
-    """Disks, of one domain with `?domain=ID`."""
-
-    serializer_class = shapes.DiskSerializer
-    queryset = Disk.objects.order_by("id")
-
-    def get_queryset(self) -> QuerySet[Disk]:
-        """In a stable order."""
-        return of_domain(super().get_queryset(), self.request)
-
-
 class DiskDetail(generics.RetrieveAPIView[Disk]):
     """One disk with its chain, active layer first."""
 
@@ -127,33 +123,11 @@ class DiskReads(APIView):
         return refused([found["error"]]) if found["error"] else Response(found)
 
 
-class Volumes(generics.ListAPIView[Volume]):
-    """Volumes, of one domain with `?domain=ID`."""
-
-    serializer_class = shapes.VolumeSerializer
-    queryset = Volume.objects.order_by("id")
-
-    def get_queryset(self) -> QuerySet[Volume]:
-        """In a stable order."""
-        return of_domain(super().get_queryset(), self.request)
-
-
 class VolumeDetail(generics.RetrieveAPIView[Volume]):
     """One volume."""
 
     queryset = Volume.objects.select_related("domain")
     serializer_class = shapes.VolumeDetailSerializer
-
-
-class Findings(generics.ListAPIView[Finding]):
-    """Findings, of one domain with `?domain=ID`."""
-
-    serializer_class = shapes.FindingSerializer
-    queryset = Finding.objects.order_by("id")
-
-    def get_queryset(self) -> QuerySet[Finding]:
-        """In a stable order."""
-        return of_domain(super().get_queryset(), self.request)
 
 
 class Merges(generics.ListCreateAPIView[Merge]):

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
@@ -19,6 +19,7 @@ from chains.permissions import Action
 RANK = {Severity.CRITICAL: 1, Severity.WARNING: 2, Severity.INFO: 3}
 SHOWN_GUESTS = 20
 REASON_LIMIT = 2000
+MOST_AHEAD = timedelta(days=3653)
 
 _INSERT = (
     "id", "domain", "volume", "path", "path_text", "code", "severity", "rank", "detail", "space",
@@ -152,8 +153,10 @@ def acknowledge(
         raise BadRequestError("Say why: a reason is what the next one who looks at this will read.")
     if len(reason) > REASON_LIMIT:
         raise BadRequestError(f"A reason has at most {REASON_LIMIT} characters.")
-    if until is None or until <= timezone.now():
-        raise BadRequestError("Give a day in the future on which it is to be looked at again.")
+    if until is None or not timedelta(0) < until - timezone.now() < MOST_AHEAD:
+        raise BadRequestError(
+            "Give a day in the future, within the next ten years, on which it is to be looked at again."
+        )
     words = display(reason.strip())
     with transaction.atomic():
         Finding.objects.filter(pk=finding.pk).update(

@@ -38,6 +38,17 @@ WITH RECURSIVE family(id) AS (
 )
 SELECT v.* FROM chains_volume v JOIN family f ON f.id = v.id ORDER BY v.id
 """
+_DISKS = """
+WITH RECURSIVE family(id, level, place) AS (
+    SELECT %(volume)s::bigint, 0, 1::bigint
+  UNION ALL
+    SELECT v.id, f.level + 1, row_number() OVER (ORDER BY v.id)
+    FROM family f JOIN chains_volume v ON v.backing_id = f.id
+    WHERE f.place <= %(most)s AND f.level < %(levels)s
+)
+SELECT d.* FROM chains_disk d JOIN (SELECT DISTINCT id FROM family) f ON d.active_id = f.id
+ORDER BY d.id LIMIT %(most)s
+"""
 
 
 def domains() -> QuerySet[StorageDomain]:
@@ -49,18 +60,19 @@ def domains() -> QuerySet[StorageDomain]:
     return StorageDomain.objects.select_related("last_scan").prefetch_related(running)
 
 
-DISK_ORDERS = {"name", "virtual_size", "on_disk", "layers", "oldest_snapshot", "findings"}
+def domain_names() -> list[tuple[int, str]]:
+    """(id, name) of every domain, to choose from."""
+    return list(StorageDomain.objects.order_by("name").values_list("pk", "name"))
 
 
-def disks(domain: StorageDomain, query: str = "", sort: str = "name") -> QuerySet[Disk]:
-    """The disks of a domain, searched by name, sorted by a column of DISK_ORDERS (with - for descending)."""
-    found = Disk.objects.filter(domain=domain).select_related("active")
-    if query:
-        found = found.filter(name__icontains=query)
-    column = sort.removeprefix("-")
-    if column not in DISK_ORDERS:
-        sort = "name"
-    return found.order_by(sort, "name", "id")
+def drawn(domain: StorageDomain, most: int) -> tuple[list[Volume], list[Finding]] | None:
+    """What a picture of the domain shows; None when it has more volumes than can be drawn."""
+    if domain.volume_count > most:
+        return None
+    rows = domain.volumes.defer("header", "features", "notes", "check_result")[: most + 1]
+    marks = domain.findings.open().exclude(volume=None).only("domain", "volume", "severity", "code")
+    # The count is of the last scan: what a running merge has changed since may be more.
+    return list(rows)[:most], list(marks[: 2 * most])
 
 
 def chain_of(volume: Volume) -> list[Volume]:
@@ -71,6 +83,15 @@ def chain_of(volume: Volume) -> list[Volume]:
 def above(volume: Volume) -> list[Volume]:
     """The volume and everything that reads through it."""
     return list(Volume.objects.raw(_UP, [volume.pk]))
+
+
+def disks_above(volume: Volume, most: int) -> list[Disk]:
+    """Disks that read through this volume, at most so many.
+
+    Of each level only some layers are followed further: under a template there may be any number.
+    """
+    found = Disk.objects.raw(_DISKS, {"volume": volume.pk, "most": most, "levels": MAX_LAYERS})
+    return list(found)
 
 
 def leaves_above(volume: Volume) -> list[Volume]:
@@ -91,9 +112,20 @@ def overlay_counts(volumes: Sequence[Volume]) -> dict[int, int]:
     return dict(rows.values_list("pk", "n"))
 
 
+def findings() -> QuerySet[Finding]:
+    """Findings with what is shown of them."""
+    return Finding.objects.select_related("domain", "volume__disk", "acknowledged_by")
+
+
 def findings_of(volumes: Sequence[Volume]) -> QuerySet[Finding]:
     """What is wrong with these volumes, worst first."""
-    return Finding.objects.open().filter(volume__in=volumes).order_by("rank", "id")
+    rows = Finding.objects.open().filter(volume__in=volumes).order_by("rank", "id")
+    return rows.select_related("acknowledged_by")
+
+
+def worst_of(domain: StorageDomain) -> QuerySet[Finding]:
+    """What is wrong in a domain and known to nobody, worst first."""
+    return domain.findings.to_see().order_by("rank", "id").select_related("acknowledged_by")
 
 
 def worker_alive(storage_host: str) -> bool:

@@ -9,8 +9,9 @@ from django.utils import timezone
 from chains.core.errors import StrataError
 from chains.core.scopes import parse_age, parse_count
 from chains.core.units import span
-from chains.inventory import selectors
+from chains.inventory import lists
 from chains.inventory.asking import BadRequestError
+from chains.inventory.search import cleaned
 from chains.models import Disk, StorageDomain
 
 MOST_DISKS = 500
@@ -72,7 +73,7 @@ def select_disks(domain: StorageDomain, selection: Selection) -> list[Disk]:
     """The disks, by name; raises BadRequestError when nothing is chosen, or more than a batch takes."""
     if selection.is_empty:
         raise BadRequestError("Choose disks: one by one, by a search, or by a policy.")
-    found = selectors.disks(domain, selection.query)
+    found = lists.disks(domain, lists.DiskFilter(cleaned(selection.query))).order_by("name", "id")
     if selection.ids is not None:
         found = found.filter(pk__in=selection.ids)
     if selection.deeper_than is not None:

@@ -54,7 +54,16 @@ class Volume(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["domain", "path"], name="volume_path")]
-        indexes = [GinIndex(fields=["path_text"], opclasses=["gin_trgm_ops"], name="volume_words")]
+        indexes = [
+            GinIndex(fields=["path_text"], opclasses=["gin_trgm_ops"], name="volume_words"),
+            # Rare ones may lie together at the end of a million paths.
+            models.Index(fields=["domain", "format", "path"], name="volumes_by_format"),
+            models.Index(fields=["domain", "in_use", "path"], name="volumes_by_use"),
+            models.Index(
+                fields=["domain", "path"], condition=Q(not_seen_since__isnull=False),
+                name="volumes_not_seen",
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return self.path_text
@@ -88,6 +97,7 @@ class Disk(models.Model):
                 "domain", F("oldest_snapshot").asc(nulls_last=True), "id", name="disks_by_age"
             ),
             GinIndex(fields=["name"], opclasses=["gin_trgm_ops"], name="disk_words"),
+            GinIndex(fields=["vm"], opclasses=["gin_trgm_ops"], name="vm_words"),
             models.Index(fields=["key"], condition=~Q(key=""), name="disks_by_key"),
         ]
 
@@ -106,6 +116,16 @@ class FindingQuerySet(models.QuerySet["Finding"]):
         """Those of them that nobody has acknowledged until later."""
         until_now = Q(acknowledged_at=None) | Q(acknowledged_until__lte=timezone.now())
         return self.open().filter(until_now)
+
+    def acknowledged(self) -> "FindingQuerySet":
+        """Those of the open ones that somebody knows of, until a day that is still to come."""
+        return self.open().filter(
+            acknowledged_at__isnull=False, acknowledged_until__gt=timezone.now()
+        )
+
+    def resolved(self) -> "FindingQuerySet":
+        """Those that the last scan found no more."""
+        return self.filter(resolved_at__isnull=False)
 
 
 class Finding(models.Model):
@@ -155,6 +175,22 @@ class Finding(models.Model):
                 condition=Q(resolved_at=None),
                 name="findings_by_code",
             ),
+            models.Index(
+                fields=["rank", "id"],
+                condition=Q(resolved_at=None, acknowledged_at__isnull=False),
+                name="acknowledged_findings",
+            ),
+            models.Index(
+                fields=["rank", "id"],
+                condition=Q(resolved_at__isnull=False),
+                name="resolved_findings",
+            ),
+            models.Index(
+                fields=["domain", "rank", "id"],
+                condition=Q(resolved_at__isnull=False),
+                name="resolved_of_domain",
+            ),
+            GinIndex(fields=["path_text"], opclasses=["gin_trgm_ops"], name="finding_words"),
         ]
 
     def __str__(self) -> str:

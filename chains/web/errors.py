@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from chains import VERSION
+from chains.inventory.asking import BadRequestError
 
 
 def _page(name: str, status: int, **context: str) -> HttpResponse:
@@ -15,8 +16,9 @@ def _page(name: str, status: int, **context: str) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400."""
-    return _page("400.html", 400)
+    """400; with the reason where it is one of ours, for Django's are for programmers."""
+    ours = isinstance(exception, BadRequestError)
+    return _page("400.html", 400, reason=str(exception) if ours else "")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -6,22 +6,27 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
+from chains.inventory.asking import BadRequestError
 from chains.permissions import Action, allows
-from chains.web.errors import forbidden
+from chains.web.errors import bad_request, forbidden
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def needs(action: Action) -> Callable[[View], View]:
-    """Only for people who may do this; the others get our 403 page."""
+    """Only for people who may do this; the others get our 403 page, and what makes no sense our 400."""
 
     def wrap(view: View) -> View:
         @wraps(view)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not allows(request.user, action):
                 return refuse(request, action)
-            return view(request, *args, **kwargs)
+            try:
+                return view(request, *args, **kwargs)
+            except BadRequestError as error:
+                return bad_request(request, error)
 
         return guarded
 

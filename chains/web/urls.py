@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from chains.web import batches, limits, past, policies, scans, views
+from chains.web import batches, findings, limits, lists, past, policies, scans, views
 
 urlpatterns = [
     path("", views.domains, name="domains"),
     path("domains/<int:pk>/", views.domain, name="domain"),
     path("domains/<int:pk>/scan/", views.domain_scan, name="domain-scan"),
+    path("domains/<int:pk>/volumes/", lists.volumes, name="volumes"),
     path("domains/<int:pk>/policy/", policies.policy, name="domain-policy"),
     path("domains/<int:pk>/pause/", policies.pause, name="domain-pause"),
     path("thresholds/", limits.thresholds, name="thresholds"),
@@ -27,5 +28,9 @@ urlpatterns = [
     path("merges/<int:pk>/resume/", views.merge_resume, name="merge-resume"),
     path("merges/<int:pk>/undo/", policies.undo, name="merge-undo"),
     path("merges/<int:pk>/purge/", policies.purge, name="merge-purge"),
+    path("findings/", lists.findings, name="findings"),
+    path("findings/<int:pk>/", findings.finding, name="finding"),
+    path("findings/<int:pk>/acknowledge/", findings.acknowledge, name="finding-acknowledge"),
+    path("findings/<int:pk>/reopen/", findings.reopen, name="finding-reopen"),
     path("activity/", views.activity, name="activity"),
 ]

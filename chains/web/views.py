@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -23,13 +23,17 @@ from chains.merges.situation import AUTO, plans_from_inventory
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
-from chains.web import asking, past, pictures, policies, scans
+from chains.web import asking, lists, past, pictures, policies, scans
+from chains.web.downloads import wanted
 from chains.web.guard import needs, origin, person, refuse
 from chains.web.reads import reads
 
-PAGE = 50
+# Of a domain's findings its own page shows the worst; they have a page for themselves.
+FINDINGS = 20
 # Above this many volumes the forest is left to the table and its search; below, large trees fold.
 DRAWN_VOLUMES = 5000
+# How many overlays and disks the page of a volume lists: a template may have ten thousand.
+BESIDE = 200
 
 
 @require_safe
@@ -42,20 +46,17 @@ def domains(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @needs(Action.VIEW)
-def domain(request: HttpRequest, pk: int) -> HttpResponse:
+def domain(request: HttpRequest, pk: int) -> HttpResponseBase:
     """One domain: its disks, its findings, its forest."""
     found = get_object_or_404(selectors.domains(), pk=pk)
-    query, sort = request.GET.get("q", "").replace("\x00", ""), request.GET.get("sort", "name")
-    rows = selectors.disks(found, query, sort)
-    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
-    findings = list(found.findings.select_related("volume")[:200])
-    drawable = found.volumes.count() <= DRAWN_VOLUMES
-    volumes = list(found.volumes.all()) if drawable else []
+    if kind := wanted(request):
+        return lists.disks_file(request, found, kind)
+    drawn = selectors.drawn(found, DRAWN_VOLUMES)
     context = {
-        "domain": found, "page": page, "query": query, "sort": sort, "findings": findings,
-        "forest": pictures.forest(volumes, findings), "drawable": drawable,
-        "silent": not selectors.worker_alive(found.storage_host), **policies.card(found), **past.domain_card(found),
-        "limits": limits.limits_of(found),
+        "domain": found, "findings": list(selectors.worst_of(found)[:FINDINGS]),
+        "forest": pictures.forest(*drawn) if drawn else [], "drawable": drawn is not None,
+        "silent": not selectors.worker_alive(found.storage_host), **policies.card(found),
+        **lists.disks_card(request, found), **past.domain_card(found), "limits": limits.limits_of(found),
     }  # fmt: skip
     return render(request, "web/domain.html", context)
 
@@ -83,10 +84,10 @@ def _back(request: HttpRequest, otherwise: HttpResponse) -> HttpResponse:
 def volume(request: HttpRequest, pk: int) -> HttpResponse:
     """One volume: what its header says, what hangs on it, which disks read through it."""
     found = get_object_or_404(Volume.objects.select_related("domain", "backing"), pk=pk)
-    findings, overlays = list(selectors.findings_of([found])), found.overlays.count()
+    findings, overlays = list(selectors.findings_of([found])[:BESIDE]), found.overlays.count()
     context = scans.card(found, overlays, findings) | {
-        "volume": found, "overlays": list(found.overlays.all()[:200]), "findings": findings,
-        "disks": list(Disk.objects.filter(active__in=selectors.above(found))[:200]),
+        "volume": found, "overlays": list(found.overlays.only("path_text")[:BESIDE]),
+        "findings": findings, "disks": selectors.disks_above(found, BESIDE), "most": BESIDE,
     }  # fmt: skip
     return render(request, "web/volume.html", context)
 

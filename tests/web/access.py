@@ -156,6 +156,13 @@ ADDRESSES: dict[str, Address] = {
     ),
     "batches/<int:pk>/": page("/batches/{batch}/"),
     "batches/<int:pk>/cancel/": action("/batches/{batch}/cancel/"),
+    "domains/<int:pk>/volumes/": page("/domains/{domain}/volumes/"),
+    "findings/": page("/findings/"),
+    "findings/<int:pk>/": page("/findings/{finding}/"),
+    "findings/<int:pk>/acknowledge/": action(
+        "/findings/{finding}/acknowledge/", "reason=whole", "until=next_year"
+    ),
+    "findings/<int:pk>/reopen/": action("/findings/{finding}/reopen/"),
     "volumes/<int:pk>/": page("/volumes/{volume}/"),
     "volumes/<int:pk>/check/": action("/volumes/{volume}/check/"),
     "scans/<int:pk>/cancel/": action("/scans/{scan}/cancel/"),
@@ -201,6 +208,10 @@ ADDRESSES: dict[str, Address] = {
     "api/v1/scans/<int:pk>/": resource("/api/v1/scans/{scan}/"),
     "api/v1/scans/<int:pk>/cancel/": call("/api/v1/scans/{scan}/cancel/", 202),
     "api/v1/findings/": resource("/api/v1/findings/"),
+    "api/v1/findings/<int:pk>/acknowledge/": call(
+        "/api/v1/findings/{finding}/acknowledge/", 200, "reason=whole", "until=next_year"
+    ),
+    "api/v1/findings/<int:pk>/reopen/": call("/api/v1/findings/{finding}/reopen/", 200),
     "api/v1/merges/": call("/api/v1/merges/", 201, "base=free_base", "top=free_top", get=200),
     "api/v1/merges/plan/": Address(
         "/api/v1/merges/plan/", (DENIED, 405, 405, 405), (DENIED, 200, 200, 200),

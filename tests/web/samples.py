@@ -132,6 +132,16 @@ def confirmation(domain: StorageDomain) -> str:
     return " ".join(f"{disk}:{digest}" for disk, digest in plan.confirmation.items())
 
 
+def finding_of(domain: StorageDomain) -> Finding:
+    """The worst that is wrong with the domain."""
+    return Finding.objects.filter(domain=domain).order_by("rank", "id")[0]
+
+
+def next_year() -> str:
+    """A day that is still to come."""
+    return (timezone.localdate() + timedelta(days=365)).isoformat()
+
+
 def counts() -> dict[str, int]:
     return {
         model.__name__: model.objects.count()

@@ -56,6 +56,8 @@ def world(domain, people):
         "batch": samples.batch_of(domain, waiting).pk,
         "batch_confirmed": samples.confirmation(domain),
         "whole": "whole",
+        "finding": samples.finding_of(domain).pk,
+        "next_year": samples.next_year(),
         "day": "1d",
         "one": "1",
         "number": 5,

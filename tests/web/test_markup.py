@@ -34,6 +34,7 @@ def world(domain):
         **dict.fromkeys(("free_base", "free_top", "one", "day"), 1),
         "scan": samples.check_of(domain).pk,
         "batch": samples.batch_of(domain, merge).pk,
+        "finding": samples.finding_of(domain).pk, "next_year": samples.next_year(), "whole": "whole",
         "disk": samples.disk_of(domain, samples.HOSTILE[-1]).pk,
         "free_disk": samples.disk_of(domain, "free/snap2.img").pk,
         "volume": samples.volume_of(domain, samples.HOSTILE[1]).pk,
@@ -48,9 +49,12 @@ def pages(world):
     yield f"/merges/{world['kept']}/"
     yield f"/disks/{samples.Disk.objects.get(active__path='orphan.qcow2').pk}/"
     yield f"/disks/{world['free_disk']}/?from=0&to=65536"
-    yield f"/domains/{world['domain']}/?q=%3Cscript%3E&sort=-on_disk&page=99"
+    yield f"/domains/{world['domain']}/?q=%3Cscript%3E&sort=-on_disk&cursor=99"
     for day in ("", "1999-01-01", "%3Cscript%3E", "2099-01-01&page=9"):
         yield f"/domains/{world['domain']}/history/?as_of={day}"
+    yield f"/domains/{world['domain']}/volumes/?q=%3Cscript%3E&in_use=no"
+    yield "/findings/?state=any&q=%00"
+    yield "/findings/?state=%3Cscript%3E"
     for more in (
         "",
         "?q=%00&deeper_than=1&scope=older&age=x%00",

@@ -1,0 +1,110 @@
+"""Whole lists as CSV and JSON, written while they are read: a million rows need no more memory than some."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from chains.core.names import portable
+from chains.inventory.paging import Order, walk
+from chains.models import Disk, Finding, Volume
+
+Columns = Mapping[str, Callable[[Any], Any]]
+TYPES: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
+# What a spreadsheet takes for a formula when a cell begins with it.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def _fields(*names: str) -> dict[str, Callable[[Any], Any]]:
+    return {name: lambda row, name=name: getattr(row, name) for name in names}  # type: ignore[misc]
+
+
+DISK_COLUMNS: Final[Columns] = _fields(
+    "id", "domain_id", "name", "vm", "layers", "virtual_size", "on_disk", "oldest_snapshot",
+    "findings", "severity",
+) | {"path": lambda row: portable(row.active.path), "in_use": lambda row: row.active.in_use}  # fmt: skip
+VOLUME_COLUMNS: Final[Columns] = (
+    _fields("id", "domain_id")
+    | {"path": lambda row: portable(row.path)}
+    | _fields("format", "virtual_size", "file_size", "on_disk", "allocated", "cluster_size")
+    | {"backing_file": lambda row: None if row.backing_file is None else portable(row.backing_file)}
+    | _fields("backing_id", "in_use", "modified", "not_seen_since")
+)
+FINDING_COLUMNS: Final[Columns] = (
+    _fields("id", "domain_id")
+    | {"domain": lambda row: row.domain.name, "path": lambda row: portable(row.path)}
+    | _fields(
+        "volume_id", "code", "severity", "detail", "space", "endangered", "endangers", "first_seen",
+        "last_seen", "resolved_at",
+    )
+    | {"acknowledged_by": lambda row: row.acknowledged_by and row.acknowledged_by.get_username()}
+    | _fields("acknowledged_at", "acknowledged_until", "reason")
+)  # fmt: skip
+
+
+def disk_rows(rows: QuerySet[Disk]) -> QuerySet[Disk]:
+    """Only what is exported of them: the rest of a layer is long."""
+    return rows.select_related("active").defer(
+        "active__header", "active__features", "active__notes", "active__check_result"
+    )
+
+
+def volume_rows(rows: QuerySet[Volume]) -> QuerySet[Volume]:
+    """Only what is exported of them."""
+    return rows.select_related(None).defer("header", "features", "notes", "check_result")
+
+
+def finding_rows(rows: QuerySet[Finding]) -> QuerySet[Finding]:
+    """Only what is exported of them."""
+    return rows.select_related(None).select_related("domain", "acknowledged_by")
+
+
+def written(
+    kind: str, rows: QuerySet[Any], order: Order, columns: Columns
+) -> Iterator[bytes]:  # fmt: skip
+    """The parts of a file; `kind` is one of TYPES."""
+    parts = _csv(rows, order, columns) if kind == "csv" else _json(rows, order, columns)
+    return (part.encode() for part in parts)
+
+
+def _csv(rows: QuerySet[Any], order: Order, columns: Columns) -> Iterator[str]:
+    yield _lines([list(columns)])
+    for some in walk(rows, order):
+        yield _lines([[_cell(of(row)) for of in columns.values()] for row in some])
+
+
+def _lines(rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell, which no spreadsheet carries out."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    value = _plain(value)
+    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def _json(rows: QuerySet[Any], order: Order, columns: Columns) -> Iterator[str]:
+    before = "[\n"
+    for some in walk(rows, order):
+        facts = ({name: _plain(of(row)) for name, of in columns.items()} for row in some)
+        yield before + ",\n".join(json.dumps(fact, ensure_ascii=False) for fact in facts)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value

@@ -1,0 +1,190 @@
+"""The long lists of the inventory, with their filters and orders: what pages, API and exports share."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Self, TypeVar
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Left
+
+from chains.core.findings import Code, Severity
+from chains.inventory.asking import BadRequestError
+from chains.inventory.findings import RANK
+from chains.inventory.paging import Kind, Order, Total, total
+from chains.inventory.search import cleaned, contains
+from chains.models import Disk, Finding, StorageDomain, Volume
+from chains.models.inventory import NAME_ORDER
+
+SEVERITIES: Final = tuple(severity.value for severity in Severity)
+CODES: Final = tuple(sorted(code.value for code in Code))
+USES: Final = ("yes", "no", "unknown")
+STATES: Final = ("open", "acknowledged", "resolved", "any")
+FORMATS: Final = ("raw", "qcow2")
+BY_ID: Final = Order("id", F("id"), Kind.NUMBER)
+BY_PATH: Final = Order("path", F("path"), Kind.NAME)
+WORST_FIRST: Final = Order("rank", F("rank"), Kind.NUMBER)
+DISK_ORDERS: Final = {
+    order.word: order
+    for order in (
+        Order("name", Left("name", NAME_ORDER), Kind.TEXT),
+        Order("virtual_size", F("virtual_size"), Kind.NUMBER),
+        Order("on_disk", F("on_disk"), Kind.NUMBER),
+        Order("layers", F("layers"), Kind.NUMBER),
+        Order("oldest_snapshot", F("oldest_snapshot"), Kind.MOMENT, nullable=True),
+        Order("findings", F("findings"), Kind.NUMBER),
+    )
+}
+_IN_USE = {"yes": True, "no": False, "unknown": None}
+
+Words = Mapping[str, str]
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """What an address asks for; the empty value of each field asks for nothing."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is left out."""
+        return any(getattr(self, part.name) != part.default for part in fields(self))
+
+    @property
+    def words(self) -> dict[str, str]:
+        """As they stand in an address."""
+        values = ((part.name, getattr(self, part.name), part.default) for part in fields(self))
+        return {name: str(value) for name, value, default in values if value != default}
+
+
+@dataclass(frozen=True)
+class DiskFilter(_Filter):
+    """`query` is a part of the name, or of the VM's; `severity` also "any"; `depth` layers at least."""
+
+    q: str = ""
+    severity: str = ""
+    depth: int | None = None
+    in_use: str = ""
+
+    @classmethod
+    def from_words(cls, words: Words) -> Self:
+        """Raises BadRequestError."""
+        return cls(
+            cleaned(words.get("q", "")), _one_of(words, "severity", ("any", *SEVERITIES)),
+            _number(words, "depth"), _one_of(words, "in_use", USES),
+        )  # fmt: skip
+
+    def of(self, rows: QuerySet[Disk]) -> QuerySet[Disk]:
+        """Those of the disks that are asked for."""
+        if self.q:
+            rows = rows.filter(Q(contains("name", self.q)) | Q(contains("vm", self.q)))
+        if self.severity:
+            rows = rows.filter(findings__gt=0)
+        if self.severity in SEVERITIES:
+            rows = rows.filter(severity=self.severity)
+        if self.depth is not None:
+            rows = rows.filter(layers__gte=self.depth)
+        return rows.filter(active__in_use=_IN_USE[self.in_use]) if self.in_use else rows
+
+
+@dataclass(frozen=True)
+class VolumeFilter(_Filter):
+    """`query` is a part of the path; `seen` is "no" for those in folders that can not be read now."""
+
+    q: str = ""
+    image_format: str = ""
+    in_use: str = ""
+    seen: str = ""
+
+    @classmethod
+    def from_words(cls, words: Words) -> Self:
+        """Raises BadRequestError."""
+        return cls(
+            cleaned(words.get("q", "")), _one_of(words, "image_format", FORMATS),
+            _one_of(words, "in_use", USES), _one_of(words, "seen", ("no",)),
+        )  # fmt: skip
+
+    def of(self, rows: QuerySet[Volume]) -> QuerySet[Volume]:
+        """Those of the volumes that are asked for."""
+        if self.q:
+            rows = rows.filter(contains("path_text", self.q))
+        if self.image_format:
+            rows = rows.filter(format=self.image_format)
+        if self.in_use:
+            rows = rows.filter(in_use=_IN_USE[self.in_use])
+        return rows.filter(not_seen_since__isnull=False) if self.seen else rows
+
+
+@dataclass(frozen=True)
+class FindingFilter(_Filter):
+    """`state`: open ones to see, acknowledged or resolved ones, or any; `query` is a part of the path."""
+
+    domain: int | None = None
+    severity: str = ""
+    code: str = ""
+    state: str = "open"
+    q: str = ""
+
+    @classmethod
+    def from_words(cls, words: Words) -> Self:
+        """Raises BadRequestError."""
+        return cls(
+            _number(words, "domain"), _one_of(words, "severity", SEVERITIES),
+            _one_of(words, "code", CODES), _one_of(words, "state", STATES) or "open",
+            cleaned(words.get("q", "")),
+        )  # fmt: skip
+
+    def rows(self) -> QuerySet[Finding]:
+        """The findings that are asked for."""
+        states: dict[str, Callable[[], QuerySet[Finding]]] = {
+            "open": Finding.objects.to_see, "acknowledged": Finding.objects.acknowledged,
+            "resolved": Finding.objects.resolved, "any": Finding.objects.all,
+        }  # fmt: skip
+        rows = states[self.state]().select_related("domain", "volume__disk", "acknowledged_by")
+        if self.domain is not None:
+            rows = rows.filter(domain_id=self.domain)
+        if self.severity:
+            rows = rows.filter(rank=RANK[Severity(self.severity)])
+        if self.code:
+            rows = rows.filter(code=self.code)
+        return rows.filter(contains("path_text", self.q)) if self.q else rows
+
+
+def disks(domain: StorageDomain | None, asked: DiskFilter) -> QuerySet[Disk]:
+    """The disks of a domain, or of all."""
+    rows = Disk.objects.select_related("active")
+    return asked.of(rows if domain is None else rows.filter(domain=domain))
+
+
+def volumes(domain: StorageDomain | None, asked: VolumeFilter) -> QuerySet[Volume]:
+    """The volumes of a domain, or of all."""
+    rows = Volume.objects.select_related("backing", "disk")
+    return asked.of(rows if domain is None else rows.filter(domain=domain))
+
+
+def disk_order(sort: str) -> Order:
+    """The order of a domain's disks, by name when there is no such column; - before it: descending."""
+    order = DISK_ORDERS.get(sort.removeprefix("-"))
+    if order is None:
+        return DISK_ORDERS["name"]
+    return replace(order, descending=sort.startswith("-"))
+
+
+def total_of(rows: QuerySet[Any], asked: _Filter, stored: int | None) -> Total:
+    """How many rows there are: as the last scan counted them, or counted now as far as it is quick."""
+    return total(rows) if asked.is_set or stored is None else Total(stored)
+
+
+def _one_of(words: Words, name: str, known: Collection[str]) -> str:
+    value = words.get(name, "")
+    if value and value not in known:
+        raise BadRequestError(f"{name} is one of: {', '.join(known)}.")
+    return value
+
+
+def _number(words: Words, name: str) -> int | None:
+    text = words.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise BadRequestError(f"{name} is a whole number.")
+    return int(text)

@@ -1,0 +1,36 @@
+"""A list as a file: sent while it is read."""
+
+from collections.abc import AsyncIterator, Iterator
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, StreamingHttpResponse
+
+from chains.inventory.asking import BadRequestError
+from chains.inventory.exports import TYPES
+
+
+def wanted(request: HttpRequest) -> str:
+    """The kind of file that the address asks for, "" for a page; raises BadRequestError."""
+    kind = request.GET.get("format", "")
+    if kind and kind not in TYPES:
+        raise BadRequestError(f"format is one of: {', '.join(TYPES)}.")
+    return kind
+
+
+def download(
+    request: HttpRequest, name: str, kind: str, parts: Iterator[bytes]
+) -> StreamingHttpResponse:
+    """The answer that the browser saves under this name; `name` is ours, nothing of it from storage."""
+    # Without this, a server that is asynchronous would gather everything before it sends a byte.
+    streamed = _in_turn(parts) if isinstance(request, ASGIRequest) else parts
+    answer = StreamingHttpResponse(streamed, content_type=TYPES[kind])
+    answer["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+async def _in_turn(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    take = sync_to_async(lambda: next(parts, None))
+    while (part := await take()) is not None:
+        yield part
