@@ -18,7 +18,7 @@ from chains.api.parsers import BoundedJSONParser
 from chains.api.views import domain_of, origin, person
 from chains.inventory import findings, lists, selectors
 from chains.inventory.asking import BadRequestError
-from chains.inventory.paging import Order, Total
+from chains.inventory.paging import Order, Page, Total
 from chains.models import Disk, Finding, StorageDomain, Volume
 from chains.permissions import Action
 
@@ -56,10 +56,10 @@ class _List(generics.ListAPIView[Any]):
         """How many rows the last scan counted in a domain; None when it did not."""
         raise NotImplementedError
 
-    def total(self, rows: QuerySet[Any]) -> Total:
+    def total(self, page: Page[Any], rows: QuerySet[Any]) -> Total:
         """How many rows there are."""
         stored = None if self.domain is None else self.stored(self.domain)
-        return lists.total_of(rows, self.asked, stored)
+        return lists.total_of(page, rows, self.order, self.asked, stored)
 
 
 @_words(
@@ -98,9 +98,7 @@ class Volumes(_List):
         """Raises BadRequestError."""
         self.asked = asked = lists.VolumeFilter.from_words(words)
         if self.domain is not None:
-            self.order = lists.BY_PATH
-        elif asked.image_format or asked.in_use or asked.seen:
-            raise BadRequestError("image_format, in_use and seen are asked of one domain: name it.")
+            self.order = lists.volume_order(asked)
         return lists.volumes(self.domain, asked).select_related(None)
 
     def stored(self, domain: StorageDomain) -> int:
@@ -114,11 +112,11 @@ class Findings(_List):
 
     serializer_class = shapes.FindingSerializer
     queryset = Finding.objects.none()
-    order = lists.WORST_FIRST
 
     def read(self, words: dict[str, str]) -> QuerySet[Finding]:
         """Raises BadRequestError."""
         self.asked = asked = lists.FindingFilter.from_words(words)
+        self.order = asked.order
         return asked.rows()
 
     def stored(self, domain: StorageDomain) -> None:

@@ -24,7 +24,7 @@ class KeysetPagination(BasePagination):
             self.page = paging.page(queryset, view.order, cursor, _limit(request))
         except BadRequestError as error:
             raise ValidationError({"cursor": [str(error)]}) from None
-        self.total = view.total(queryset)
+        self.total = view.total(self.page, queryset)
         self.url = request.build_absolute_uri()
         return list(self.page.rows)
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Left
 from chains.core.findings import Code, Severity
 from chains.inventory.asking import BadRequestError
 from chains.inventory.findings import RANK
-from chains.inventory.paging import Kind, Order, Total, total
+from chains.inventory.paging import Kind, Order, Page, Total, total
 from chains.inventory.search import cleaned, contains
 from chains.models import Disk, Finding, StorageDomain, Volume
 from chains.models.inventory import NAME_ORDER
@@ -21,6 +21,7 @@ USES: Final = ("yes", "no", "unknown")
 STATES: Final = ("open", "acknowledged", "resolved", "any")
 FORMATS: Final = ("raw", "qcow2")
 BY_ID: Final = Order("id", F("id"), Kind.NUMBER)
+NEWEST_FIRST: Final = replace(BY_ID, descending=True)
 BY_PATH: Final = Order("path", F("path"), Kind.NAME)
 WORST_FIRST: Final = Order("rank", F("rank"), Kind.NUMBER)
 DISK_ORDERS: Final = {
@@ -133,6 +134,11 @@ class FindingFilter(_Filter):
             cleaned(words.get("q", "")),
         )  # fmt: skip
 
+    @property
+    def order(self) -> Order:
+        """The worst first; of all that ever were, the newest."""
+        return NEWEST_FIRST if self.state == "any" else WORST_FIRST
+
     def rows(self) -> QuerySet[Finding]:
         """The findings that are asked for."""
         states: dict[str, Callable[[], QuerySet[Finding]]] = {
@@ -150,15 +156,35 @@ class FindingFilter(_Filter):
 
 
 def disks(domain: StorageDomain | None, asked: DiskFilter) -> QuerySet[Disk]:
-    """The disks of a domain, or of all."""
+    """The disks of a domain, or of all; raises BadRequestError for what is asked of one domain only."""
     rows = Disk.objects.select_related("active")
-    return asked.of(rows if domain is None else rows.filter(domain=domain))
+    if domain is None:
+        _only_of_one_domain(in_use=asked.in_use)
+        return asked.of(rows)
+    if asked.in_use:
+        # It follows from the next line; said of the volumes, their index finds them too.
+        rows = rows.filter(active__domain=domain)
+    return asked.of(rows.filter(domain=domain))
 
 
 def volumes(domain: StorageDomain | None, asked: VolumeFilter) -> QuerySet[Volume]:
-    """The volumes of a domain, or of all."""
-    rows = Volume.objects.select_related("backing", "disk")
-    return asked.of(rows if domain is None else rows.filter(domain=domain))
+    """The volumes of a domain, or of all; raises BadRequestError for what is asked of one domain only."""
+    rows = Volume.objects.select_related("backing").defer("backing__header")
+    if domain is None:
+        _only_of_one_domain(image_format=asked.image_format, in_use=asked.in_use, seen=asked.seen)
+        return asked.of(rows)
+    return asked.of(rows.filter(domain=domain))
+
+
+def _only_of_one_domain(**words: str) -> None:
+    """No index answers these for all domains together."""
+    if given := [name for name, value in words.items() if value]:
+        raise BadRequestError(f"{given[0]} is asked of one domain: name it.")
+
+
+def volume_order(asked: VolumeFilter) -> Order:
+    """The order of a domain's volumes."""
+    return replace(BY_PATH, lead="in_use") if asked.in_use == "unknown" else BY_PATH
 
 
 def disk_order(sort: str) -> Order:
@@ -169,9 +195,17 @@ def disk_order(sort: str) -> Order:
     return replace(order, descending=sort.startswith("-"))
 
 
-def total_of(rows: QuerySet[Any], asked: _Filter, stored: int | None) -> Total:
-    """How many rows there are: as the last scan counted them, or counted now as far as it is quick."""
-    return total(rows) if asked.is_set or stored is None else Total(stored)
+def total_of(
+    page: Page[Any], rows: QuerySet[Any], order: Order, asked: _Filter, stored: int | None
+) -> Total:
+    """How many rows the whole list has that a page is of.
+
+    A page that is the whole list says so; else it is as the last scan counted, or counted now as far
+    as that is quick.
+    """
+    if not page.next and not page.previous:
+        return Total(len(page.rows))
+    return total(rows, order) if asked.is_set or stored is None else Total(stored)
 
 
 def _one_of(words: Words, name: str, known: Collection[str]) -> str:

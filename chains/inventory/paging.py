@@ -39,7 +39,8 @@ class Kind(Enum):
 class Order:
     """By one column and, among equals, by id. An index has to hold both, after what is filtered by.
 
-    Where the column may be null, those without a value come last, whichever way it is sorted.
+    Where the column may be null, those without a value come last, whichever way it is sorted. `lead` is
+    a column that is the same in all rows, to be sorted by first: of "is null" PostgreSQL does not know.
     """
 
     word: str
@@ -47,6 +48,7 @@ class Order:
     kind: Kind
     nullable: bool = False
     descending: bool = False
+    lead: str = ""
 
     @property
     def text(self) -> str:
@@ -132,9 +134,9 @@ class Total:
     more: bool = False
 
 
-def total(rows: QuerySet[Any], most: int = MOST_COUNTED) -> Total:
-    """Count rows, but not beyond `most`."""
-    found = len(rows.order_by().values_list("pk", flat=True)[: most + 1])
+def total(rows: QuerySet[Any], order: Order, most: int = MOST_COUNTED) -> Total:
+    """Count rows, but not beyond `most`; found as a page is, so that an index serves both."""
+    found = len(_places(rows, order, None, most + 1))
     return Total(min(found, most), found > most)
 
 
@@ -142,7 +144,7 @@ def page(rows: QuerySet[Row], order: Order, cursor: str = "", size: int = PAGE) 
     """One page of a list; raises BadRequestError for a cursor that is none of this order."""
     at = Cursor.from_text(cursor, order) if cursor else None
     back = at is not None and at.back
-    found = _read(rows, order, at, size + 1)
+    found = _places(rows, order, at, size + 1)
     more = len(found) > size
     found = found[:size]
     if back and not more:
@@ -153,10 +155,9 @@ def page(rows: QuerySet[Row], order: Order, cursor: str = "", size: int = PAGE) 
     if not found:
         before = Cursor(at.value, at.pk, back=True).to_text(order) if at else ""
         return Page((), previous=before)
-    first, last = (Cursor(getattr(row, _KEY), row.pk) for row in (found[0], found[-1]))
-    following = last.to_text(order) if more or back else ""
-    before = Cursor(first.value, first.pk, back=True).to_text(order) if at else ""
-    return Page(found, following, before)
+    following = Cursor(*found[-1]).to_text(order) if more or back else ""
+    before = Cursor(*found[0], back=True).to_text(order) if at else ""
+    return Page(_rows(rows, found), following, before)
 
 
 def first_page_if_wrong(
@@ -173,31 +174,42 @@ def walk(rows: QuerySet[Row], order: Order, size: int = 2000) -> Iterator[list[R
     """All rows of a list, some at a time: no query runs for long, and memory holds no more than those."""
     at: Cursor | None = None
     while True:
-        found = _read(rows, order, at, size)
+        found = _places(rows, order, at, size)
         if found:
-            yield found
-            at = Cursor(getattr(found[-1], _KEY), found[-1].pk)
+            yield _rows(rows, found)
+            at = Cursor(*found[-1])
         if len(found) < size:
             return
 
 
-def _read(rows: QuerySet[Row], order: Order, at: Cursor | None, count: int) -> list[Row]:
-    """Rows from a place on, or backwards from there; part by part where there are values and nulls.
+def _rows(rows: QuerySet[Row], places: Sequence[tuple[Any, int]]) -> list[Row]:
+    """The rows themselves, which are wide: read only once it is known which are wanted."""
+    found = {row.pk: row for row in rows.filter(pk__in=[pk for _, pk in places]).order_by()}
+    return [found[pk] for _, pk in places if pk in found]
+
+
+def _places(
+    rows: QuerySet[Any], order: Order, at: Cursor | None, count: int
+) -> list[tuple[Any, int]]:
+    """(value, id) from a place on, or backwards; part by part where there are values and nulls.
 
     An index answers "has a value, beyond this one" and "has none, beyond this id", but not both in one.
     """
     back = at is not None and at.back
     down = order.descending != back
-    rows = rows.annotate(**{_KEY: order.column})
-    ends = (F(_KEY).desc(), F("pk").desc()) if down else (F(_KEY).asc(), F("pk").asc())
-    rows = rows.order_by(*ends)
+    columns = [F(name) for name in (order.lead, _KEY, "pk") if name]
+    places = (
+        rows.annotate(**{_KEY: order.column})
+        .order_by(*(column.desc() if down else column.asc() for column in columns))
+        .values_list(_KEY, "pk")
+    )
     if not order.nullable:
-        return list(rows.filter(_beyond(order, at, down))[:count] if at else rows[:count])
-    found: list[Row] = []
+        return list(places.filter(_beyond(order, at, down))[:count] if at else places[:count])
+    found: list[tuple[Any, int]] = []
     for empty in (True, False) if back else (False, True):
         if at is not None and (at.value is None) != empty and empty == back:
             continue  # the place lies beyond this part
-        part = rows.filter(**{f"{_KEY}__isnull": empty})
+        part = places.filter(**{f"{_KEY}__isnull": empty})
         if at is not None and (at.value is None) == empty:
             part = part.filter(_beyond(order, at, down))
         found += part[: count - len(found)]

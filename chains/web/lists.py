@@ -31,7 +31,7 @@ def disks_card(request: HttpRequest, domain: StorageDomain) -> dict[str, Any]:
     page = paging.first_page_if_wrong(rows, order, request.GET.get("cursor", ""))
     return {
         "page": page, "asked": asked, "sort": order.text,
-        "total": lists.total_of(rows, asked, domain.disk_count),
+        "total": lists.total_of(page, rows, order, asked, domain.disk_count),
         "severity_choices": ("any", *lists.SEVERITIES), "uses": lists.USES,
         "vms": any(row.vm for row in page.rows),
     }  # fmt: skip
@@ -43,14 +43,14 @@ def volumes(request: HttpRequest, pk: int) -> HttpResponseBase:
     """All volumes of a domain."""
     domain = get_object_or_404(StorageDomain, pk=pk)
     asked = lists.VolumeFilter.from_words(request.GET)
-    rows, order = lists.volumes(domain, asked), lists.BY_PATH
+    rows, order = lists.volumes(domain, asked), lists.volume_order(asked)
     if kind := wanted(request):
         parts = exports.written(kind, exports.volume_rows(rows), order, exports.VOLUME_COLUMNS)
         return download(request, f"volumes-{pk}", kind, parts)
     page = paging.first_page_if_wrong(rows, order, request.GET.get("cursor", ""))
     context = {
         "domain": domain, "page": page, "asked": asked,
-        "total": lists.total_of(rows, asked, domain.volume_count),
+        "total": lists.total_of(page, rows, order, asked, domain.volume_count),
         "formats": lists.FORMATS, "uses": lists.USES,
     }  # fmt: skip
     return render(request, "web/volumes.html", context)
@@ -61,13 +61,13 @@ def volumes(request: HttpRequest, pk: int) -> HttpResponseBase:
 def findings(request: HttpRequest) -> HttpResponseBase:
     """The findings of all domains, the worst first."""
     asked = lists.FindingFilter.from_words(request.GET)
-    rows, order = asked.rows(), lists.WORST_FIRST
+    rows, order = asked.rows(), asked.order
     if kind := wanted(request):
         parts = exports.written(kind, exports.finding_rows(rows), order, exports.FINDING_COLUMNS)
         return download(request, "findings", kind, parts)
     page = paging.first_page_if_wrong(rows, order, request.GET.get("cursor", ""))
     context = {
-        "page": page, "asked": asked, "total": lists.total_of(rows, asked, None),
+        "page": page, "asked": asked, "total": lists.total_of(page, rows, order, asked, None),
         "severities": lists.SEVERITIES, "codes": lists.CODES, "states": lists.STATES,
         "domains": selectors.domain_names(),
     }  # fmt: skip

@@ -86,7 +86,7 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(Volume.objects.select_related("domain", "backing"), pk=pk)
     findings, overlays = list(selectors.findings_of([found])[:BESIDE]), found.overlays.count()
     context = scans.card(found, overlays, findings) | {
-        "volume": found, "overlays": list(found.overlays.only("path_text")[:BESIDE]),
+        "volume": found, "overlays": list(found.overlays.only("path_text", "backing")[:BESIDE]),
         "findings": findings, "disks": selectors.disks_above(found, BESIDE), "most": BESIDE,
     }  # fmt: skip
     return render(request, "web/volume.html", context)
