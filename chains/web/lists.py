@@ -52,6 +52,7 @@ def volumes(request: HttpRequest, pk: int) -> HttpResponseBase:
         "domain": domain, "page": page, "asked": asked,
         "total": lists.total_of(page, rows, order, asked, domain.volume_count),
         "formats": lists.FORMATS, "uses": lists.USES,
+        "unseen": any(row.not_seen_since for row in page.rows),
     }  # fmt: skip
     return render(request, "web/volumes.html", context)
 

@@ -149,20 +149,30 @@ def counts() -> dict[str, int]:
     }
 
 
-def more_rows(domain: StorageDomain, count: int = 30) -> None:
+def more_rows(
+    domain: StorageDomain, count: int = 30, name: str = "clone ", backing: Volume | None = None,
+    *, disks: bool = True,
+) -> None:  # fmt: skip
     """Disks, volumes, findings and domains as many as a page shows, without files behind them."""
     model = volume_of(domain, HOSTILE[-1])
     for number in range(count):
-        model.pk, model.path = None, f"clone {number}"
+        model.pk, model.path = None, f"{name}{number}"
         model.path_text = model.path
+        if backing is not None:
+            model.backing = backing
         model.save(force_insert=True)
+        if not disks:
+            continue
         Disk.objects.create(domain=domain, active_id=model.pk, name=model.path, layers=2)
         Finding.objects.create(
             domain=domain, volume_id=model.pk, path=model.path, path_text=model.path,
-            code="dirty", severity="warning", detail="x",
+            code="dirty", severity="warning", rank=2, detail="x",
         )  # fmt: skip
         other = StorageDomain.objects.create(
-            name=f"domain {number}", path="/x", storage_host="there"
+            name=f"of {name}{number}", path="/x", storage_host="there"
         )
         Scan.objects.create(domain=other, state=ScanState.SUCCEEDED)
         StorageDomain.objects.filter(pk=other.pk).update(last_scan=other.scans.get())
+    domain.refresh_from_db()
+    domain.volume_count, domain.disk_count = domain.volumes.count(), domain.disks.count()
+    domain.save()
