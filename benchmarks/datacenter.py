@@ -14,6 +14,15 @@ CHAIN = 5
 SHARES = {"large": 600, "second": 250, "third": 100, "fourth": 45, "small": 4, "smallest": 1}
 CLONES_EACH = 12  # of the large domain every so manieth chain stands on the template
 FINDINGS = 0.3  # of a volume
+CODES = [
+    "deep",
+    "snapshot-old",
+    "snapshot-large",
+    "merge-wins",
+    "dirty",
+    "unreferenced",
+    "backing-missing",
+]
 
 _HEADER = """'{"version": 3, "refcount_bits": 16, "lazy_refcounts": false, "compression": "zlib",
  "encryption": null, "extended_l2": false, "data_file": null, "data_file_raw": false, "dirty": false,
@@ -75,7 +84,7 @@ INSERT INTO chains_finding (
     domain_id, volume_id, path, path_text, code, severity, rank, detail, space, endangers, endangered,
     first_seen, last_seen, resolved_at, acknowledged_at, acknowledged_until, reason)
 SELECT v.domain_id, v.id, v.path, v.path_text,
-    (ARRAY['deep', 'snapshot-old', 'snapshot-large', 'merge-wins', 'dirty', 'unreferenced', 'backing-missing'])[1 + n %% 7],
+    (%(codes)s::text[])[1 + n %% 7],
     (ARRAY['critical', 'warning', 'info'])[r.rank], r.rank,
     'This chain has more layers than it should: each of them costs every read that it does not answer. Merge the oldest.',
     CASE WHEN n %% 2 = 0 THEN n * 65536 END, '["guest-1", "guest-2"]', 2, now() - (n %% 300) * interval '1 day',
@@ -131,10 +140,10 @@ def fill(volumes: int) -> list[Place]:
         first += count
     with connection.cursor() as cursor:
         for place in places:
-            facts: dict[str, str | int | bool] = {
+            facts: dict[str, str | int | bool | list[str]] = {
                 "domain": place.pk, "name": place.name, "first": place.first,
                 "chains": place.volumes // CHAIN, "told": place.name != "third",
-                "findings": int(place.volumes * FINDINGS), "each": CLONES_EACH,
+                "findings": int(place.volumes * FINDINGS), "each": CLONES_EACH, "codes": CODES,
             }  # fmt: skip
             cursor.execute(_with_parts(_VOLUMES), facts)
             if place is places[0]:

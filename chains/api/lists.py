@@ -78,7 +78,7 @@ class Disks(_List):
         self.asked = lists.DiskFilter.from_words(words)
         if self.domain is not None:
             self.order = lists.disk_order(words.get("sort", ""))
-        return lists.disks(self.domain, self.asked)
+        return lists.disks(self.domain, self.asked).select_related(None).defer(None)
 
     def stored(self, domain: StorageDomain) -> int:
         """As the last scan counted them."""
@@ -99,7 +99,7 @@ class Volumes(_List):
         self.asked = asked = lists.VolumeFilter.from_words(words)
         if self.domain is not None:
             self.order = lists.volume_order(asked)
-        return lists.volumes(self.domain, asked).select_related(None)
+        return lists.volumes(self.domain, asked).select_related(None).defer(None)
 
     def stored(self, domain: StorageDomain) -> int:
         """As the last scan counted them."""
@@ -117,7 +117,8 @@ class Findings(_List):
         """Raises BadRequestError."""
         self.asked = asked = lists.FindingFilter.from_words(words)
         self.order = asked.order
-        return asked.rows()
+        rows = asked.rows().select_related(None).defer(None)
+        return rows.select_related("acknowledged_by")
 
     def stored(self, domain: StorageDomain) -> None:
         """They are counted as far as it is quick."""

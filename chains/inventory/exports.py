@@ -11,7 +11,6 @@ from django.db.models import QuerySet
 
 from chains.core.names import portable
 from chains.inventory.paging import Order, walk
-from chains.models import Disk, Finding, Volume
 
 Columns = Mapping[str, Callable[[Any], Any]]
 TYPES: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -44,23 +43,6 @@ FINDING_COLUMNS: Final[Columns] = (
     | {"acknowledged_by": lambda row: row.acknowledged_by and row.acknowledged_by.get_username()}
     | _fields("acknowledged_at", "acknowledged_until", "reason")
 )  # fmt: skip
-
-
-def disk_rows(rows: QuerySet[Disk]) -> QuerySet[Disk]:
-    """Only what is exported of them: the rest of a layer is long."""
-    return rows.select_related("active").defer(
-        "active__header", "active__features", "active__notes", "active__check_result"
-    )
-
-
-def volume_rows(rows: QuerySet[Volume]) -> QuerySet[Volume]:
-    """Only what is exported of them."""
-    return rows.select_related(None).defer("header", "features", "notes", "check_result")
-
-
-def finding_rows(rows: QuerySet[Finding]) -> QuerySet[Finding]:
-    """Only what is exported of them."""
-    return rows.select_related(None).select_related("domain", "acknowledged_by")
 
 
 def written(

@@ -50,16 +50,10 @@ class _Filter:
         """Whether anything is left out."""
         return any(getattr(self, part.name) != part.default for part in fields(self))
 
-    @property
-    def words(self) -> dict[str, str]:
-        """As they stand in an address."""
-        values = ((part.name, getattr(self, part.name), part.default) for part in fields(self))
-        return {name: str(value) for name, value, default in values if value != default}
-
 
 @dataclass(frozen=True)
 class DiskFilter(_Filter):
-    """`query` is a part of the name, or of the VM's; `severity` also "any"; `depth` layers at least."""
+    """`q` is a part of the name, or of the VM's; `severity` also "any"; `depth` layers at least."""
 
     q: str = ""
     severity: str = ""
@@ -89,7 +83,7 @@ class DiskFilter(_Filter):
 
 @dataclass(frozen=True)
 class VolumeFilter(_Filter):
-    """`query` is a part of the path; `seen` is "no" for those in folders that can not be read now."""
+    """`q` is a part of the path; `seen` is "no" for those in folders that can not be read now."""
 
     q: str = ""
     image_format: str = ""
@@ -117,7 +111,7 @@ class VolumeFilter(_Filter):
 
 @dataclass(frozen=True)
 class FindingFilter(_Filter):
-    """`state`: open ones to see, acknowledged or resolved ones, or any; `query` is a part of the path."""
+    """`state`: open ones to see, acknowledged or resolved ones, or any; `q` is a part of the path."""
 
     domain: int | None = None
     severity: str = ""
@@ -146,6 +140,7 @@ class FindingFilter(_Filter):
             "resolved": Finding.objects.resolved, "any": Finding.objects.all,
         }  # fmt: skip
         rows = states[self.state]().select_related("domain", "volume__disk", "acknowledged_by")
+        rows = rows.defer(*_long("volume__"))
         if self.domain is not None:
             rows = rows.filter(domain_id=self.domain)
         if self.severity:
@@ -157,7 +152,7 @@ class FindingFilter(_Filter):
 
 def disks(domain: StorageDomain | None, asked: DiskFilter) -> QuerySet[Disk]:
     """The disks of a domain, or of all; raises BadRequestError for what is asked of one domain only."""
-    rows = Disk.objects.select_related("active")
+    rows = Disk.objects.select_related("active").defer(*_long("active__"))
     if domain is None:
         _only_of_one_domain(in_use=asked.in_use)
         return asked.of(rows)
@@ -169,11 +164,21 @@ def disks(domain: StorageDomain | None, asked: DiskFilter) -> QuerySet[Disk]:
 
 def volumes(domain: StorageDomain | None, asked: VolumeFilter) -> QuerySet[Volume]:
     """The volumes of a domain, or of all; raises BadRequestError for what is asked of one domain only."""
-    rows = Volume.objects.select_related("backing").defer("backing__header")
+    rows = Volume.objects.select_related("backing").defer(*_long("backing__"))
     if domain is None:
         _only_of_one_domain(image_format=asked.image_format, in_use=asked.in_use, seen=asked.seen)
         return asked.of(rows)
     return asked.of(rows.filter(domain=domain))
+
+
+def narrow(rows: QuerySet[Volume]) -> QuerySet[Volume]:
+    """Volumes without what is long of them, for a file of all."""
+    return rows.select_related(None).defer(*_long(""))
+
+
+def _long(before: str) -> list[str]:
+    """The columns of a volume that no list shows, and that are most of its row."""
+    return [f"{before}{name}" for name in ("header", "features", "notes", "check_result")]
 
 
 def _only_of_one_domain(**words: str) -> None:

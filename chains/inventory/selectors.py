@@ -69,10 +69,11 @@ def drawn(domain: StorageDomain, most: int) -> tuple[list[Volume], list[Finding]
     """What a picture of the domain shows; None when it has more volumes than can be drawn."""
     if domain.volume_count > most:
         return None
-    rows = domain.volumes.defer("header", "features", "notes", "check_result")[: most + 1]
+    rows = list(domain.volumes.defer("header", "features", "notes", "check_result")[: most + 1])
+    if len(rows) > most:
+        return None
     marks = domain.findings.open().exclude(volume=None).only("domain", "volume", "severity", "code")
-    # The count is of the last scan: what a running merge has changed since may be more.
-    return list(rows)[:most], list(marks[: 2 * most])
+    return rows, list(marks[: 2 * most])
 
 
 def chain_of(volume: Volume) -> list[Volume]:

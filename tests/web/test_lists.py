@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from chains.core.names import portable
-from chains.inventory import exports, lists
+from chains.inventory import exports
 from chains.inventory.selectors import disks_above
 from chains.models import AuditRecord, Disk, Finding, Volume
 from chains.web.downloads import download
@@ -317,8 +317,3 @@ def test_a_loop_ends(domain):
     one, two = (samples.volume_of(domain, f"lesson/{name}.img") for name in ("base", "snap1"))
     Volume.objects.filter(pk=one.pk).update(backing=two)
     assert [disk.active.path_text for disk in disks_above(one, 10)] == ["lesson/snap2.img"]
-
-
-def test_the_words_of_a_filter_stand_in_the_address():
-    asked = lists.FindingFilter.from_words({"domain": "7", "state": "resolved", "q": " x "})
-    assert asked.words == {"domain": "7", "state": "resolved", "q": "x"}
