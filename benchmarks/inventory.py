@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from django.db.backends.utils import CursorWrapper
 
 from benchmarks import images
 from benchmarks.database import embedded
@@ -62,7 +63,6 @@ def measure(root: Path, options: argparse.Namespace) -> None:
     paths = build(root, options.volumes, options.chain)
     print(f"{len(paths)} volumes built in {time.perf_counter() - start:.0f} s; {machine()}")
     services.add_domain("benchmark", str(root), "directory", "here")
-    again = []
     first = _timed(scan.scan_domain)
     found = Volume.objects.count(), Disk.objects.count()
     assert found == (len(paths), -(-len(paths) // options.chain)), found
@@ -70,8 +70,7 @@ def measure(root: Path, options: argparse.Namespace) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
         written = _written(cursor)
-    for _ in range(options.rounds):
-        again.append(_timed(scan.scan_domain))
+    again = [_timed(scan.scan_domain) for _ in range(options.rounds)]
     with connection.cursor() as cursor:
         touched = _written(cursor) - written
     peak_again = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -103,15 +102,16 @@ def _timed(scan_domain: object) -> float:
     return time.perf_counter() - start
 
 
-def _written(cursor: object) -> int:
+def _written(cursor: CursorWrapper) -> int:
     """Rows inserted, updated and deleted so far in the tables of the inventory."""
-    tables = "('chains_volume','chains_disk','chains_finding','chains_diskhistory','chains_domainhistory')"
-    cursor.execute("SELECT pg_stat_force_next_flush()")  # type: ignore[attr-defined]
-    cursor.execute(  # type: ignore[attr-defined]
+    names = ("volume", "disk", "finding", "diskhistory", "domainhistory")
+    cursor.execute("SELECT pg_stat_force_next_flush()")
+    cursor.execute(
         "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables"
-        f" WHERE relname IN {tables}"
+        " WHERE relname = ANY(%s)",
+        [[f"chains_{name}" for name in names]],
     )
-    return int(cursor.fetchone()[0])  # type: ignore[attr-defined]
+    return int(cursor.fetchone()[0])
 
 
 def main() -> None:
