@@ -77,6 +77,7 @@ class Layer(NamedTuple):
     header: Header | None
     findings: tuple[Finding, ...]
     tables: Tables | None = None
+    end: int | None = None  # where a qcow2 image ends at the earliest, where that was looked up
 
     @property
     def file_size(self) -> int:

@@ -29,7 +29,9 @@ DISK_COLUMNS: Final[Columns] = _fields(
 VOLUME_COLUMNS: Final[Columns] = (
     _fields("id", "domain_id")
     | {"path": lambda row: portable(row.path)}
-    | _fields("format", "virtual_size", "file_size", "on_disk", "allocated", "cluster_size")
+    | _fields(
+        "format", "virtual_size", "file_size", "on_disk", "allocated", "image_end", "cluster_size"
+    )
     | {"backing_file": lambda row: None if row.backing_file is None else portable(row.backing_file)}
     | _fields("backing_id", "in_use", "modified", "not_seen_since")
 )

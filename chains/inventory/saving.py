@@ -19,7 +19,7 @@ from chains.models import StorageDomain, Volume
 MOST = 2**63 - 1
 FACTS = (
     "path_text", "format", "virtual_size", "file_size", "on_disk", "cluster_size", "backing_file",
-    "backing_format", "backing_path", "features", "header", "fingerprint", "modified",
+    "backing_format", "backing_path", "features", "header", "fingerprint", "modified", "image_end",
 )  # fmt: skip
 # What may change though the file does not.
 AROUND = ("in_use", "allocated", "notes", "not_seen_since")
@@ -63,7 +63,7 @@ def facts_of(layer: Layer) -> tuple[Any, ...]:
         layer.on_disk, layer.cluster_size, layer.backing_file,
         None if layer.backing_format is None else display(layer.backing_format),
         layer.backing_path, features(layer), stored_facts(layer), layer.fingerprint.to_text(),
-        layer.modified,
+        layer.modified, layer.end,
     )  # fmt: skip
 
 

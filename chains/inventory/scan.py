@@ -10,6 +10,7 @@ from django.db.models import Count, Max, Sum
 from django.utils import timezone
 
 from chains.core.errors import StrataError
+from chains.core.findings import Code
 from chains.core.findings import Finding as Found
 from chains.core.forest import Forest
 from chains.core.names import display
@@ -147,7 +148,9 @@ def _save_findings(
         found = [f for f in found if f.path in mine and f.code not in WHOLE_DOMAIN]
     guests = {
         finding.path: _guests(site, finding.path)
-        for finding in found if finding.severity != "info" and finding.path in site.forest.layers
+        for finding in found
+        if finding.severity != "info" and finding.path in site.forest.layers
+        and finding.code is not Code.UNREFERENCED  # nobody owns it
     }  # fmt: skip
     return bool(findings.store(domain, found, ids, guests, now=now, open_rows=rows))
 

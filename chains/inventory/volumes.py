@@ -109,13 +109,11 @@ def check_refusal(volume: Volume) -> str:
 
 
 def image_end(volume: Volume) -> int | None:
-    """Bytes of an LV that its image takes, as far as it is known; None where it is not."""
-    for source in (volume.notes, volume.check_result):
-        for name in ("image_end", "image_end_offset"):
-            found = (source or {}).get(name)
-            if isinstance(found, int):
-                return found
-    return None
+    """Bytes of a file or LV that its image takes, as far as it is known; None where it is not."""
+    if volume.image_end is not None:
+        return volume.image_end
+    found = (volume.check_result or {}).get("image_end_offset")
+    return found if isinstance(found, int) else None
 
 
 def witnesses_json(table: Table | None) -> list[dict[str, Any]] | None:

@@ -41,6 +41,9 @@ class Volume(models.Model):
         help_text="open in another process at the last scan; null: nobody can tell",
     )  # fmt: skip
     allocated = models.BigIntegerField(null=True, help_text="bytes of its LV; null for files")
+    image_end = models.BigIntegerField(
+        null=True, help_text="bytes of the LV that its image takes; null for files"
+    )
     notes = models.JSONField(
         null=True, help_text="storage.types.Notes: what metadata and tags say; null: nothing"
     )

@@ -116,15 +116,11 @@ class OvirtBlock:
 
 
 class BlockReader:
-    """Reads volumes of one listing. The devices stay open until `close`, or until it is forgotten.
-
-    `ends` tells, of each qcow2 that was read, where its image ends at the earliest (bytes).
-    """
+    """Reads volumes of one listing. The devices stay open until `close`, or until it is forgotten."""
 
     def __init__(self, found: Found, notes: Mapping[str, Notes]) -> None:
         self._devices = Devices(found)
         self._notes = notes
-        self.ends: dict[str, int] = {}
 
     def close(self) -> None:
         """Close the devices."""
@@ -159,9 +155,7 @@ class BlockReader:
             layer = reader.read(hint, tables=True)
         except (OSError, StrataError) as error:
             return unreadable(path, self._devices.found.group.bytes_of(lv), form, error)
-        if reader.end is not None:
-            self.ends[path] = reader.end
-        return layer
+        return layer._replace(end=reader.end)
 
     @contextmanager
     def opened(self, layer: Layer) -> Iterator["OpenLv"]:

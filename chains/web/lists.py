@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from chains.inventory import exports, lists, paging, selectors
-from chains.models import StorageDomain
+from chains.models import DomainKind, StorageDomain
 from chains.permissions import Action
 from chains.web.downloads import download, wanted
 from chains.web.guard import needs
@@ -53,6 +53,7 @@ def volumes(request: HttpRequest, pk: int) -> HttpResponseBase:
         "total": lists.total_of(page, rows, order, asked, domain.volume_count),
         "formats": lists.FORMATS, "uses": lists.USES,
         "unseen": any(row.not_seen_since for row in page.rows),
+        "is_block": domain.kind == DomainKind.OVIRT_BLOCK,
     }  # fmt: skip
     return render(request, "web/volumes.html", context)
 
