@@ -20,6 +20,7 @@ from chains.models import (
 
 WORKER_SILENCE = timedelta(seconds=20)
 MAX_LAYERS = 1100
+MAX_TWINS = 20
 
 _DOWN = """
 WITH RECURSIVE chain(id, backing_id, level) AS (
@@ -127,6 +128,14 @@ def findings_of(volumes: Sequence[Volume]) -> QuerySet[Finding]:
 def worst_of(domain: StorageDomain) -> QuerySet[Finding]:
     """What is wrong in a domain and known to nobody, worst first."""
     return domain.findings.to_see().order_by("rank", "id").select_related("acknowledged_by")
+
+
+def twins(disk: Disk) -> list[Disk]:
+    """The same disk on other domains, as in the midst of a storage migration: by what they call it."""
+    if not disk.key:
+        return []
+    rows = Disk.objects.filter(key=disk.key).exclude(domain=disk.domain_id)
+    return list(rows.select_related("domain").order_by("domain__name", "id")[:MAX_TWINS])
 
 
 def worker_alive(storage_host: str) -> bool:

@@ -111,7 +111,7 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
         "layers": [(v, kinds[v.pk]) for v in volumes],
         "chain": pictures.chain(volumes, overlays, findings, found, unfold="all" in request.GET),
         "merge": merge_services.holding(volumes[-1]), "silent": not selectors.worker_alive(found.domain.storage_host),
-        "can_plan": len(volumes) > 1, **past.disk_card(found),
+        "can_plan": len(volumes) > 1, "twins": selectors.twins(found), **past.disk_card(found),
     }  # fmt: skip
     return render(request, "web/disk.html", context)
 

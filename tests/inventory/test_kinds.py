@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from django.test import Client
 
 from chains.core.extents import ExtentMap, Kind
 from chains.inventory import blockmaps, scanning, selectors, services
@@ -102,7 +103,7 @@ def test_metadata_that_is_rewritten_is_read_again(tmp_path: Path, db: None) -> N
     assert row.resolved_at is not None
 
 
-def test_a_disk_on_two_domains_at_once(tmp_path: Path, db: None) -> None:
+def test_a_disk_on_two_domains_at_once(tmp_path: Path, admin_client: Client) -> None:
     """As in the midst of a storage migration: two volumes, two disks, one key; no finding about it."""
     one = ovirt.Domain(tmp_path / "a", 5, "11111111-2222-4333-8444-555555555555")
     two = ovirt.Domain(tmp_path / "b", 5, "21111111-2222-4333-8444-555555555555")
@@ -113,6 +114,9 @@ def test_a_disk_on_two_domains_at_once(tmp_path: Path, db: None) -> None:
     other = services.add_domain("other", str(two.root), "ovirt-file", "here")
     rows.append(again(other))
     assert [domain.disks.get().key for domain in rows] == [image, image]
+    assert [twin.domain for twin in selectors.twins(rows[0].disks.get())] == [rows[1]]
+    page = admin_client.get(f"/disks/{rows[0].disks.get().pk}/")
+    assert "other</a> too" in page.text
     assert all(not found(domain) for domain in rows)
 
 
