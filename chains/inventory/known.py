@@ -83,7 +83,9 @@ def notes_of(known: Iterable[Known]) -> dict[str, Notes]:
 
 def notes_from(row: Known) -> Notes:
     """The same of one row."""
-    return Notes(**{"allocated": row.allocated, **(row.notes or {})})
+    # Another version of Strata may have stored what this one has no word for.
+    told = {name: value for name, value in (row.notes or {}).items() if name in Notes._fields}
+    return Notes(**{"allocated": row.allocated, **told})
 
 
 def stored_notes(notes: Notes | None) -> dict[str, Any] | None:
