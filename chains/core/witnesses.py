@@ -1,4 +1,4 @@
-"""What is said of one volume by the witnesses that there are: header, metadata, LV tags, management.
+"""What is said of one volume by the witnesses that there are: header, metadata, LV tags, engine.
 
 Each fact is a row; where two witnesses contradict one another the row says so. Nothing is judged
 here: the rules that make findings of it stand in `ovirt_rules` and its like.
@@ -17,7 +17,8 @@ from chains.core.units import binary
 HEADER: Final = "image header"
 METADATA: Final = "metadata"
 TAGS: Final = "LV tags"
-MANAGEMENT: Final = "management"
+ENGINE: Final = "engine"
+OWNERS: Final = "configuration of VMs"
 _FORMATS = {"RAW": "raw", "COW": "qcow2"}
 _TYPES = {"SPARSE": "sparse", "PREALLOCATED": "preallocated", "UNKNOWN": "unknown"}
 _KINDS = {"LEAF": "leaf", "INTERNAL": "internal", "SHARED": "template"}
@@ -106,13 +107,16 @@ class _Said:
         self.witnesses = [HEADER]
         self.witnesses += [METADATA] if record else []
         self.witnesses += [TAGS] if self.tags else []
-        self.witnesses += [MANAGEMENT] if self.management else []
+        self.witnesses += [ENGINE if notes.get("engine") else OWNERS] if self.management else []
 
     def row(
         self, name: str, authority: str, *, differs: bool = False, code: str = "", **says: Any
     ) -> Row:
         """Put what the witnesses say in their order; None and "" are nothing."""
-        of = {HEADER: "header", METADATA: "metadata", TAGS: "tags", MANAGEMENT: "management"}
+        of = {
+            HEADER: "header", METADATA: "metadata", TAGS: "tags", ENGINE: "management",
+            OWNERS: "management",
+        }  # fmt: skip
         texts = tuple(_text(says.get(of[witness])) for witness in self.witnesses)
         return Row(name, texts, authority, differs, CODES.get(code, frozenset()))
 
@@ -131,7 +135,7 @@ class _Said:
                 "description", "what people wrote", metadata=self.metadata.get("description"),
                 management=self.management.get("description"),
             ),
-            self.row("owner VM", "management", code="owner", management=self.notes.get("vm")),
+            self.row("owner VM", "whoever runs the VMs", code="owner", management=self.notes.get("vm")),
         )  # fmt: skip
 
     def _record(self) -> Row:
@@ -232,7 +236,7 @@ class _Said:
     def _alias(self) -> Row:
         said, told = self.metadata.get("alias"), self.management.get("alias")
         return self.row(
-            "disk alias", "management: the metadata may be behind", metadata=said, management=told
+            "disk alias", "the engine: the metadata may be behind", metadata=said, management=told
         )
 
 
@@ -261,6 +265,8 @@ def _parent_of(said: object) -> str:
 
 
 def _moment(value: object) -> str:
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if not value or not FIRST_MOMENT <= value < LAST_MOMENT:

@@ -17,6 +17,7 @@ from chains.inventory.reading import Reading
 from chains.models import StorageDomain, Volume
 
 MOST = 2**63 - 1
+UNKNOWN_ROWS = 1000
 FACTS = (
     "path_text", "format", "virtual_size", "file_size", "on_disk", "cluster_size", "backing_file",
     "backing_format", "backing_path", "features", "header", "fingerprint", "modified", "image_end",
@@ -92,6 +93,9 @@ def save_volumes(
     saved = Saved(ids, gone, len(new) + len(rewritten) + len(gone))
     if saved.changed:
         with connection.cursor() as cursor:
+            if len(new) > UNKNOWN_ROWS:
+                # Of rows that it has not counted PostgreSQL expects one, and compares each with each.
+                cursor.execute("ANALYZE chains_volume")
             cursor.execute(_RELINK, [domain.pk])
     return saved
 

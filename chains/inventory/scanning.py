@@ -3,9 +3,10 @@
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from threading import Lock
+from threading import Event, Lock, Thread
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
@@ -26,6 +27,7 @@ from chains.permissions import Action
 
 SILENCE = timedelta(seconds=30)
 WAIT = timedelta(seconds=10)
+BEAT_SECONDS = 5.0
 # How many chains that could not be mapped are tried again after a scan.
 TRIED_AGAIN = 50
 CANCELLED = "Cancelled: the inventory stays as it was."
@@ -129,6 +131,25 @@ def _try_again(domain: StorageDomain) -> None:
     failed = BlockMap.objects.filter(disk__domain=domain).exclude(error="")
     for row in failed.exclude(disk__severity="critical").select_related("disk")[:TRIED_AGAIN]:
         request_blocks(row.disk, None)
+
+
+@contextmanager
+def kept_alive(pk: int) -> Iterator[None]:
+    """For a command, which no worker speaks for: its scan may be silent for as long as storing takes."""
+    over = Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_SECONDS):
+            Scan.objects.filter(pk=pk, state=ScanState.RUNNING).update(alive_at=timezone.now())
+            connection.close()
+
+    thread = Thread(target=beat, name="alive", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def follow_scan(pk: int) -> Scan:

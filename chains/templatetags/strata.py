@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from chains.core import advice, names, standing, units
 from chains.core.plans import Plan
 from chains.core.states import UNDO
-from chains.core.witnesses import HEADER, MANAGEMENT, METADATA, TAGS
+from chains.core.witnesses import ENGINE, HEADER, METADATA, OWNERS, TAGS
 from chains.diagrams.palette import colour_class
 
 register = template.Library()
@@ -265,7 +265,7 @@ def witness_words(name: str) -> str:
     """Who goes by what a witness says."""
     words = {
         HEADER: "what QEMU reads", METADATA: "what oVirt believes", TAGS: "what vdsm finds volumes by",
-        MANAGEMENT: "who runs the VMs",
+        ENGINE: "what oVirt runs VMs by", OWNERS: "what its VM is started with",
     }  # fmt: skip
     return words.get(name, "")
 

@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import time
 
 import pytest
 
@@ -132,6 +133,34 @@ def test_ctrl_c_cancels_the_scan(lesson, monkeypatch):
     assert (scan.state, scan.message) == ("cancelled", scanning.CANCELLED)
     monkeypatch.undo()
     assert manage("scan_domain", "lab").code == 0, "nothing holds the domain"
+
+
+def test_ctrl_c_leaves_the_scan_of_another_alone(lesson, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    Scan.objects.create(domain=StorageDomain.objects.get(), state="running")
+    monkeypatch.setattr(scanning, "follow_scan", interrupted)
+    done = manage("scan_domain", "lab")
+    assert (done.code, done.out, len(done.err)) == (130, "", 1)
+    assert "it goes on" in done.err[0]
+    assert Scan.objects.latest("pk").state == "running"
+
+
+def test_a_scan_that_stores_for_long_is_not_taken_for_dead(lesson, monkeypatch):
+    monkeypatch.setattr(scanning, "BEAT_SECONDS", 0.05)
+    seen = set()
+
+    def slow(domain, *args, **kwargs):
+        for _ in range(100):
+            seen.add(Scan.objects.latest("pk").alive_at)
+            if len(seen) > 2:
+                return
+            time.sleep(0.05)
+
+    monkeypatch.setattr(scanning, "scan_domain", slow)
+    assert manage("scan_domain", "lab").code == 0
+    assert len(seen) > 2
 
 
 def test_thresholds(lesson):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chains.core.witnesses import HEADER, MANAGEMENT, METADATA, TAGS, Seen, witnesses
+from chains.core.witnesses import ENGINE, HEADER, METADATA, OWNERS, TAGS, Seen, witnesses
 
 GIB = 1024**3
 BLANK = "00000000-0000-0000-0000-000000000000"
@@ -28,14 +28,15 @@ def test_a_header_alone_makes_no_table(notes):
 def test_all_who_tell_have_a_column_and_agree():
     found, rows = table(
         metadata=METADATA_OK, tags={"image": "img", "parent": "base", "slot": 4}, disk_key="img",
-        vm="shop", engine={"alias": "disk one", "status": "ok"},
+        vm="shop", engine={"alias": "disk one", "status": "ok", "date": "2020-02-20T10:55:50+00:00"},
     )  # fmt: skip
-    assert found.witnesses == (HEADER, METADATA, TAGS, MANAGEMENT)
+    assert found.witnesses == (HEADER, METADATA, TAGS, ENGINE)
     assert found.disputed == 0
     assert rows["format"].says == ("qcow2", "qcow2 (COW)", "", "")
     assert rows["parent"].says == ("base", "base", "base", "")
     assert rows["virtual size"].says[:2] == ("1 GiB (1073741824 bytes)",) * 2
     assert rows["created"].says[1] == "2020-02-20 10:55:50 UTC"
+    assert rows["created"].says[3] == "2020-02-20T10:55:50+00:00"
     assert rows["generation"].says[1] == "3"
     assert rows["metadata slot"].says[2] == "4"
     assert rows["owner VM"].says[3] == "shop"
@@ -74,6 +75,12 @@ def test_a_contradiction_is_marked_and_names_its_findings(change, row, code):
 )
 def test_what_only_looks_different_is_no_contradiction(seen, metadata):
     assert table(seen, metadata=metadata, disk_key="img")[0].disputed == 0
+
+
+def test_a_vm_that_is_only_configured_is_a_witness_too():
+    found, rows = table(vm="shop", disk_key="7")
+    assert found.witnesses == (HEADER, OWNERS)
+    assert rows["owner VM"].says == ("", "shop")
 
 
 def test_of_a_cleared_record_nothing_is_compared():

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from chains.core.extents import ExtentMap, Kind
-from chains.inventory import blockmaps, scanning, selectors, services
+from chains.inventory import blockmaps, scanning, selectors, services, volumes
 from chains.merges.situation import plans_from_inventory
 from chains.models import Scan, ScanState, StorageDomain, Volume
 from project.builders import ovirt
@@ -136,6 +136,16 @@ def test_an_ovirt_block_domain(tmp_path: Path, db: None) -> None:
     assert [row.allocated for row in chain] == [8 * MIB, 16 * MIB, 16 * MIB]
     assert all(row.in_use is None for row in chain), "a free lock proves nothing on a block device"
     assert chain[0].notes["tags"]["parent"] == blocks.MIDDLE
+    ends = [volumes.image_end(row) for row in chain]
+    assert all(
+        end is not None and 0 < end <= row.allocated
+        for end, row in zip(ends[:2], chain[:2], strict=True)
+    ), ends
+    table = volumes.table_of(chain[0], 0)
+    assert table is not None
+    assert table.witnesses == ("image header", "metadata", "LV tags")
+    again(domain)
+    assert [volumes.image_end(row) for row in selectors.chain_of(disk.active)] == ends
     assert chain[0].notes["metadata"]["voltype"] == "LEAF"
     # Its volumes say that they were made years ago, and each holds all of its LV.
     assert found(domain) == {

@@ -14,12 +14,13 @@ from chains.core.errors import StrataError
 from chains.core.names import display
 from chains.core.scopes import Scope, ScopeKind
 from chains.core.states import MergeState, Verification
+from chains.inventory import scanning
 from chains.merges import runner
 from chains.merges.options import Options, parse_rate
 from chains.merges.queue import waits_for
 from chains.merges.scoped import NothingToJoinError, run_of_disk
 from chains.merges.situation import AUTO
-from chains.models import Disk, Merge, StorageDomain, Volume
+from chains.models import Disk, Merge, Scan, ScanState, StorageDomain, Volume
 
 WRONG, REFUSED = 2, 1
 POLL_SECONDS = 0.3
@@ -49,6 +50,23 @@ def volume_at(domain: StorageDomain, path: str) -> Volume:
             f"domain's root, or run scan_domain first", returncode=WRONG,
         )  # fmt: skip
     return found
+
+
+def carry_out(scan: Scan, stderr: Any, cancelled: str) -> Scan:
+    """Run a scan here, or follow the one that runs already; Ctrl-C cancels the first, and leaves the other."""
+    try:
+        with scanning.kept_alive(scan.pk):
+            scan = scanning.run_scan(scan.pk)
+    except KeyboardInterrupt:
+        stderr.write(f"cancelled: {cancelled}")
+        raise
+    if scan.state not in {ScanState.QUEUED, ScanState.RUNNING}:
+        return scan
+    try:
+        return scanning.follow_scan(scan.pk)
+    except KeyboardInterrupt:
+        stderr.write(f"it goes on: somebody else runs it, as scan {scan.pk}")
+        raise
 
 
 def disk_named(domain: StorageDomain, name: str) -> Disk:

@@ -8,9 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chains.core.errors import StrataError
 from chains.core.units import binary
-from chains.inventory import scanning, services
+from chains.inventory import services
 from chains.inventory.volumes import Check, check_of
-from chains.management.commands._common import REFUSED, domain_named, volume_at
+from chains.management.commands._common import REFUSED, carry_out, domain_named, volume_at
 from chains.models import ScanState, Volume
 
 
@@ -35,13 +35,7 @@ class Command(BaseCommand):
             scan = services.request_check(volume, None, "command line", queue=False)
         except StrataError as error:
             raise CommandError(str(error), returncode=REFUSED) from None
-        try:
-            scan = scanning.run_scan(scan.pk)
-        except KeyboardInterrupt:
-            self.stderr.write("cancelled: nothing has changed")
-            raise
-        if scan.state in {ScanState.QUEUED, ScanState.RUNNING}:
-            scan = scanning.follow_scan(scan.pk)
+        scan = carry_out(scan, self.stderr, "nothing has changed")
         if scan.state != ScanState.SUCCEEDED:
             raise CommandError(scan.message, returncode=REFUSED)
         volume = Volume.objects.select_related("domain").get(pk=volume.pk)

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from chains.inventory import scanning, services
+from chains.inventory import services
 from chains.inventory.told import domain_json
-from chains.management.commands._common import domain_named
+from chains.management.commands._common import carry_out, domain_named
 from chains.models import Scan, ScanState, StorageDomain
 
 
@@ -27,13 +27,7 @@ class Command(BaseCommand):
         """Scan it, and say what was found."""
         domain = domain_named(options["name"])
         scan = services.request_scan(domain, None, "command line", queue=False)
-        try:
-            scan = scanning.run_scan(scan.pk)
-        except KeyboardInterrupt:
-            self.stderr.write(f"cancelled: {domain.name} stays in the inventory as it was")
-            raise
-        if scan.state in {ScanState.QUEUED, ScanState.RUNNING}:
-            scan = scanning.follow_scan(scan.pk)
+        scan = carry_out(scan, self.stderr, f"{domain.name} stays in the inventory as it was")
         if scan.state != ScanState.SUCCEEDED:
             raise CommandError(scan.message, returncode=1)
         if options["json"]:
