@@ -145,6 +145,28 @@ def set_schedule(domain: StorageDomain, seconds: int, user: User | None, origin:
     domain.refresh_from_db()
 
 
+def set_driver(
+    domain: StorageDomain,
+    profile: str | None,
+    options: Mapping[str, str],
+    user: User | None,
+    origin: str,
+) -> None:
+    """Say who made a directory's tree, or with None leave that; options given as "" are taken back.
+
+    It holds from the next scan on. Raises NotAllowedError, BadRequestError.
+    """
+    check(user, Action.MANAGE_DOMAINS)
+    kept = {name: value for name, value in {**domain.options, **options}.items() if value}
+    domain.profile, domain.options = profile or domain.profile, kept
+    _check_wish(domain)
+    with transaction.atomic():
+        domain.save(update_fields=["profile", "options"])
+        audit.record(
+            user, origin, "change domain", domain.name, profile=domain.profile, options=kept
+        )
+
+
 def seconds_of(text: str) -> int:
     """Read how often a domain is scanned, as people write it; raises BadRequestError."""
     try:

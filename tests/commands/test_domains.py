@@ -238,3 +238,18 @@ def damage(path):
     with path.open("r+b") as file:
         file.seek(table_of(path) + 2 * 4)
         file.write(bytes(64))
+
+
+def test_who_made_a_tree_is_changed_by_hand(tmp_path, transactional_db):
+    (tmp_path / "d").mkdir()
+    assert manage("add_domain", "d", str(tmp_path / "d")).code == 0
+    assert manage("set_domain", "d", "--profile", "proxmox", "--proxmox-conf", "/etc/pve").code == 0
+    row = StorageDomain.objects.get(name="d")
+    assert (row.profile, row.options) == ("proxmox", {"proxmox_conf": "/etc/pve"})
+    assert manage("set_domain", "d", "--proxmox-conf", "").code == 0
+    row.refresh_from_db()
+    assert (row.profile, row.options) == ("proxmox", {})
+    refused = manage("set_domain", "d", "--libvirt-uri", "x" * 5000)
+    assert (refused.code, "give a path or an address" in refused.stderr) == (2, True)
+    row.refresh_from_db()
+    assert row.options == {}

@@ -15,14 +15,22 @@ from chains.core.names import display
 from chains.core.scopes import Scope, ScopeKind
 from chains.core.states import MergeState, Verification
 from chains.inventory import scanning
+from chains.inventory.drivers import OPTIONS
 from chains.merges import runner
 from chains.merges.options import Options, parse_rate
 from chains.merges.queue import waits_for
 from chains.merges.scoped import NothingToJoinError, run_of_disk
 from chains.merges.situation import AUTO
 from chains.models import Disk, Merge, Scan, ScanState, StorageDomain, Volume
+from chains.storage.profiles import AUTO as AUTO_PROFILE
+from chains.storage.profiles import PROFILES
 
 WRONG, REFUSED = 2, 1
+_HINTS = {
+    "libvirt_xml": "directory: where the XML of libvirt's domains lies, to know their disks",
+    "libvirt_uri": "directory: a connection to libvirt on this host, like qemu:///system",
+    "proxmox_conf": "directory: a directory like /etc/pve/qemu-server",
+}
 POLL_SECONDS = 0.3
 
 
@@ -50,6 +58,16 @@ def volume_at(domain: StorageDomain, path: str) -> Volume:
             f"domain's root, or run scan_domain first", returncode=WRONG,
         )  # fmt: skip
     return found
+
+
+def add_driver_options(parser: argparse.ArgumentParser, profile: str | None) -> None:
+    """Who made a directory's tree, and where the names of its VMs are found."""
+    parser.add_argument(
+        "--profile", choices=[AUTO_PROFILE, *(known.name for known in PROFILES)], default=profile,
+        help="directory: who made the tree of images",
+    )  # fmt: skip
+    for name in OPTIONS:
+        parser.add_argument(f"--{name.replace('_', '-')}", help=_HINTS.get(name))
 
 
 def carry_out(scan: Scan, stderr: Any, cancelled: str) -> Scan:

@@ -20,16 +20,10 @@ from chains.inventory.registering import (
     register_found,
     seconds_of,
 )
-from chains.management.commands._common import WRONG
+from chains.management.commands._common import WRONG, add_driver_options
 from chains.models import DomainKind
 from chains.storage.ovirt_domain import find_domains
-from chains.storage.profiles import AUTO, PROFILES
-
-_HINTS = {
-    "libvirt_xml": "directory: where the XML of libvirt's domains lies, to know their disks",
-    "libvirt_uri": "directory: a connection to libvirt on this host, like qemu:///system",
-    "proxmox_conf": "directory: a directory like /etc/pve/qemu-server",
-}
+from chains.storage.profiles import AUTO
 
 
 class Command(BaseCommand):
@@ -51,12 +45,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--kind", choices=DomainKind.values, help="default: guessed from what lies there"
         )
-        parser.add_argument(
-            "--profile", choices=[AUTO, *(profile.name for profile in PROFILES)], default=AUTO,
-            help="directory: who made the tree of images",
-        )  # fmt: skip
-        for name in OPTIONS:
-            parser.add_argument(f"--{name.replace('_', '-')}", help=_HINTS.get(name))
+        add_driver_options(parser, AUTO)
         parser.add_argument(
             "--scan-every", default="1h", help="how often it is scanned: 1h, 15min; 0: when asked"
         )

@@ -7,15 +7,16 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chains.core.units import span
 from chains.inventory.asking import BadRequestError
-from chains.inventory.registering import seconds_of, set_schedule
-from chains.management.commands._common import WRONG, domain_named
+from chains.inventory.drivers import OPTIONS
+from chains.inventory.registering import seconds_of, set_driver, set_schedule
+from chains.management.commands._common import WRONG, add_driver_options, domain_named
 from chains.merges.policies import Policy, set_paused, set_policy
 
 ORIGIN = "command line"
 
 
 class Command(BaseCommand):
-    """manage.py set_domain NAME [--keep 1d] [--merges-at-once N] [--window W] [--rate R]
+    """manage.py set_domain NAME [--profile P] [--scan-every 1h] [--keep 1d] [--merges-at-once N] [--window W] [--rate R]
     [--scan-every 1h] [--pause | --resume]."""
 
     help = "Change what a domain allows its merges, and its scans; without an option, show it."
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--scan-every", metavar="AGE", help="how often it is scanned: 1h, 15min; 0: when asked"
         )
+        add_driver_options(parser, None)
         queue = parser.add_mutually_exclusive_group()
         queue.add_argument("--pause", action="store_true", help="start no queued merge")
         queue.add_argument("--resume", action="store_true", help="start them again")
@@ -42,11 +44,14 @@ class Command(BaseCommand):
         domain = domain_named(options["name"])
         names = ("keep", "merges_at_once", "window", "rate")
         words = {name: options[name] for name in names if options[name] is not None}
+        told = {name: options[name] for name in OPTIONS if options[name] is not None}
         try:
             if words:
                 set_policy(domain, Policy.from_words(words, Policy.of(domain)), None, ORIGIN)
             if options["scan_every"] is not None:
                 set_schedule(domain, seconds_of(options["scan_every"]), None, ORIGIN)
+            if options["profile"] is not None or told:
+                set_driver(domain, options["profile"], told, None, ORIGIN)
         except BadRequestError as error:
             raise CommandError(str(error), returncode=WRONG) from None
         if options["pause"] or options["resume"]:
