@@ -94,7 +94,7 @@ class VolumeSerializer(serializers.ModelSerializer[Volume]):
         fields = [
             "id", "domain", "path", "format", "virtual_size", "file_size", "on_disk",
             "cluster_size", "backing_file", "backing_format", "backing", "in_use", "modified",
-            "header", "allocated", "notes", "not_seen_since",
+            "header", "allocated", "image_end", "notes", "not_seen_since",
         ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ class VolumeDetailSerializer(VolumeSerializer):
     witnesses = serializers.SerializerMethodField()
 
     class Meta(VolumeSerializer.Meta):
-        fields = [*VolumeSerializer.Meta.fields, "in_use_why", "image_end", "check", "witnesses"]
+        fields = [*VolumeSerializer.Meta.fields, "in_use_why", "check", "witnesses"]
 
     def get_in_use_why(self, volume: Volume) -> str:
         """What `in_use` is worth."""

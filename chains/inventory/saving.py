@@ -17,13 +17,12 @@ from chains.inventory.reading import Reading
 from chains.models import StorageDomain, Volume
 
 MOST = 2**63 - 1
-UNKNOWN_ROWS = 1000
 FACTS = (
     "path_text", "format", "virtual_size", "file_size", "on_disk", "cluster_size", "backing_file",
     "backing_format", "backing_path", "features", "header", "fingerprint", "modified", "image_end",
 )  # fmt: skip
 # What may change though the file does not.
-AROUND = ("in_use", "allocated", "notes", "not_seen_since")
+AROUND = ("in_use", "allocated", "notes", "not_seen_since", "backing")
 _RELINK = """
 UPDATE chains_volume v SET backing_id = b.id
 FROM chains_volume o LEFT JOIN chains_volume b ON b.domain_id = o.domain_id AND b.path = o.backing_path
@@ -68,6 +67,59 @@ def facts_of(layer: Layer) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What rows say that does not follow from a volume's own file."""
+
+    reading: Reading
+    known: Mapping[str, Known]
+    ids: Mapping[str, int]
+    in_use: Mapping[str, bool | None]
+    now: datetime
+
+    def changed(self) -> dict[str, tuple[Any, ...]]:
+        """The columns AROUND of all volumes that are new or read again, and of those where they differ."""
+        found = {}
+        reading, notes = self.reading, self.reading.notes
+        for path, layer in reading.forest.layers.items():
+            row = self.known.get(path)
+            if row is None or path in reading.fresh:
+                found[path] = self._of(layer, row)
+                continue
+            # Nearly all volumes pay for these few comparisons only.
+            if (
+                row.in_use == self.in_use.get(path, False) and row.not_seen_since is None
+                and row.notes is None and path not in notes and path not in reading.unseen
+                and row.backing_pk == self._backing(layer, row)
+            ):  # fmt: skip
+                continue
+            values = self._of(layer, row)
+            before = (row.in_use, row.allocated, row.notes, row.not_seen_since, row.backing_pk)
+            if values != before:
+                found[path] = values
+        return found
+
+    def _of(self, layer: Layer, row: Known | None) -> tuple[Any, ...]:
+        backing = self._backing(layer, row)
+        if row is not None and layer.path in self.reading.unseen:
+            since = row.not_seen_since or self.now
+            return (row.in_use, row.allocated, row.notes, since, backing)
+        notes = self.reading.notes.get(layer.path)
+        allocated = notes.allocated if notes else None
+        return (
+            self.in_use.get(layer.path, False), allocated, stored_notes(notes), None, backing
+        )  # fmt: skip
+
+    def _backing(self, layer: Layer, row: Known | None) -> int | None:
+        """The row of the backing file; of one that was not read this time, the one it was."""
+        if layer.backing_path is None:
+            return None
+        found = self.ids.get(layer.backing_path)
+        if found is None and row is not None and row.backing_path == layer.backing_path:
+            return row.backing_pk
+        return found
+
+
 def save_volumes(
     domain: StorageDomain, reading: Reading, known: Mapping[str, Known],
     in_use: Mapping[str, bool | None], now: datetime,
@@ -75,9 +127,10 @@ def save_volumes(
     """Insert, update and link the volumes; those that are gone are named, not yet deleted."""
     layers = reading.forest.layers
     new = [path for path in layers if path not in known]
-    around = _changed_around(reading, known, in_use, now)
     ids = {path: row.pk for path, row in known.items() if path in layers}
     ids |= zip(new, bulk.numbers(Volume, len(new)), strict=True)
+    around = _Around(reading, known, ids, in_use, now).changed()
+    # (Which row a row refers to is looked at when all is committed: overlays may come first.)
     bulk.insert(Volume, ("id", "domain", "path", *FACTS, *AROUND), (
         (ids[path], domain.pk, path, *facts_of(layers[path]), *around[path]) for path in new
     ))  # fmt: skip
@@ -90,14 +143,13 @@ def save_volumes(
     ]  # fmt: skip
     bulk.update(Volume, AROUND, moved)
     gone = [row.pk for path, row in known.items() if path not in layers]
-    saved = Saved(ids, gone, len(new) + len(rewritten) + len(gone))
-    if saved.changed:
-        with connection.cursor() as cursor:
-            if len(new) > UNKNOWN_ROWS:
-                # Of rows that it has not counted PostgreSQL expects one, and compares each with each.
-                cursor.execute("ANALYZE chains_volume")
-            cursor.execute(_RELINK, [domain.pk])
-    return saved
+    return Saved(ids, gone, len(new) + len(rewritten) + len(gone))
+
+
+def relink(domain: StorageDomain) -> None:
+    """Tie overlays that were not read this time to backing files that are there again."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RELINK, [domain.pk])
 
 
 def _differing(
@@ -112,38 +164,6 @@ def _differing(
             after = (*facts_of(layers[few[pk]]), *around[few[pk]])
             if tuple(before) != after:
                 yield (pk, *after)
-
-
-def _changed_around(
-    reading: Reading, known: Mapping[str, Known], in_use: Mapping[str, bool | None], now: datetime
-) -> dict[str, tuple[Any, ...]]:
-    """The columns AROUND of all volumes that are new or read again, and of those where they differ."""
-    found = {}
-    notes = reading.notes
-    for path in reading.forest.layers:
-        row = known.get(path)
-        if row is not None and path not in reading.fresh and path not in reading.unseen:
-            # Nearly all volumes pay for these few comparisons only.
-            if (
-                row.in_use == in_use.get(path, False) and row.not_seen_since is None
-                and row.notes is None and path not in notes
-            ):  # fmt: skip
-                continue
-            values = _around(path, reading, row, in_use, now)
-            if values != (row.in_use, row.allocated, row.notes, row.not_seen_since):
-                found[path] = values
-        else:
-            found[path] = _around(path, reading, row, in_use, now)
-    return found
-
-
-def _around(
-    path: str, reading: Reading, row: Known | None, in_use: Mapping[str, bool | None], now: datetime
-) -> tuple[Any, ...]:
-    if path in reading.unseen and row is not None:
-        return (row.in_use, row.allocated, row.notes, row.not_seen_since or now)
-    notes = reading.notes.get(path)
-    return (in_use.get(path, False), notes.allocated if notes else None, stored_notes(notes), None)
 
 
 def delete_volumes(pks: Sequence[int]) -> None:

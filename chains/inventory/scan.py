@@ -27,7 +27,7 @@ from chains.inventory.reading import (
     read_domain,
     read_paths,
 )
-from chains.inventory.saving import delete_volumes, features, held, save_volumes
+from chains.inventory.saving import delete_volumes, features, held, relink, save_volumes
 from chains.inventory.site import WHOLE_DOMAIN, site_of
 from chains.inventory.usage import Usage
 from chains.models import StorageDomain
@@ -130,6 +130,8 @@ def _save(
     changed = _save_findings(domain, found, saved.ids, site, known, whole=whole, now=now)
     rows = disks.stored_disks(domain, None if whole else [*saved.ids.values(), *saved.gone])
     changed |= disks.save_disks(domain, site, saved.ids, found, stored=rows, now=now)
+    if not whole and saved.changed:
+        relink(domain)
     delete_volumes(saved.gone)
     if changed or saved.changed or whole:
         after = held(reading.forest.layers.values())

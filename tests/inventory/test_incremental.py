@@ -30,7 +30,7 @@ def twin(domain):
 
 def told(domain: StorageDomain) -> dict[str, object]:
     """All that a scan says, without ids and moments."""
-    names = [name for name in (*FACTS, *AROUND) if name != "not_seen_since"]
+    names = [name for name in (*FACTS, *AROUND) if name not in ("not_seen_since", "backing")]
     return {
         "volumes": {
             row[0]: row[1:] for row in domain.volumes.values_list("path", "backing__path", *names)
