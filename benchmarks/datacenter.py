@@ -11,7 +11,7 @@ from django.db import connection
 # Layers of a chain, by its number modulo ten: five on average.
 DEPTHS = "'{1,2,3,4,5,5,6,7,7,10}'::int[]"
 CHAIN = 5
-SHARES = {"large": 600, "second": 250, "third": 100, "fourth": 45, "small": 4, "smallest": 1}
+SHARES = {"large": 600, "second": 250, "third": 100, "fourth": 45, "small": 3, "smallest": 2}
 CLONES_EACH = 12  # of the large domain every so manieth chain stands on the template
 FINDINGS = 0.3  # of a volume
 CODES = [

@@ -52,6 +52,11 @@ ORDER BY d.id LIMIT %(most)s
 """
 
 
+_DRAWN = (
+    "domain", "path", "format", "virtual_size", "on_disk", "backing", "backing_file", "in_use",
+)  # fmt: skip
+
+
 def domains() -> QuerySet[StorageDomain]:
     """All domains with their last scans, and in `running_scans` the one that waits or runs."""
     unfinished = Scan.objects.filter(
@@ -70,7 +75,7 @@ def drawn(domain: StorageDomain, most: int) -> tuple[list[Volume], list[Finding]
     """What a picture of the domain shows; None when it has more volumes than can be drawn."""
     if domain.volume_count > most:
         return None
-    rows = list(domain.volumes.defer("header", "features", "notes", "check_result")[: most + 1])
+    rows = list(domain.volumes.only(*_DRAWN)[: most + 1])
     if len(rows) > most:
         return None
     marks = domain.findings.open().exclude(volume=None).only("domain", "volume", "severity", "code")

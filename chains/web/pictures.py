@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from django.core.cache import cache
+from django.core.cache import cache as stored
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 
@@ -28,7 +29,7 @@ def svg(source: str, title: str) -> SafeString:
 def many(sources: Sequence[str], title: str) -> list[SafeString]:
     """Several diagrams in one call of the tool."""
     keys = [f"svg:{digest(source)}:{digest(title)}" for source in sources]
-    known = cache.get_many(keys)
+    known = stored.get_many(keys)
     missing = [n for n, key in enumerate(keys) if key not in known]
     if missing:
         try:
@@ -36,7 +37,7 @@ def many(sources: Sequence[str], title: str) -> list[SafeString]:
         except RenderError as error:
             return [_message(str(error)) for _ in sources]
         fresh = {keys[n]: text for n, text in zip(missing, drawn, strict=True)}
-        cache.set_many(fresh, CACHE_SECONDS)
+        stored.set_many(fresh, CACHE_SECONDS)
         known |= fresh
     # The renderer rebuilds the SVG element by element and escapes all text: see diagrams/svg.py.
     return [mark_safe(known[key]) for key in keys]  # noqa: S308
@@ -63,9 +64,15 @@ def drawn(volume: Volume, role: str, severity: str = "") -> DrawnVolume:
     return DrawnVolume(
         key=f"v{volume.pk}", name=os.path.basename(volume.path), path=volume.path,
         format=volume.format, virtual_size=volume.virtual_size, on_disk=volume.on_disk, role=role,
-        url=reverse("volume", args=[volume.pk]), severity=severity,
+        url=f"{_volumes()}{volume.pk}/", severity=severity,
         note="in use" if volume.in_use else "",
     )  # fmt: skip
+
+
+@cache
+def _volumes() -> str:
+    """What the addresses of volumes begin with: a thousand of them are needed at once."""
+    return reverse("volume", args=[0]).removesuffix("0/")
 
 
 def absent(key: str, recorded: str, role: str) -> DrawnVolume:

@@ -30,8 +30,9 @@ from chains.web.reads import reads
 
 # Of a domain's findings its own page shows the worst; they have a page for themselves.
 FINDINGS = 20
-# Above this many volumes the forest is left to the table and its search; below, large trees fold.
-DRAWN_VOLUMES = 5000
+# Above this many volumes the forest is left to the table and its search: nobody finds anything in it,
+# and everybody waits for it. Below, large trees fold.
+DRAWN_VOLUMES = 2000
 # How many overlays and disks the page of a volume lists: a template may have ten thousand.
 BESIDE = 200
 
