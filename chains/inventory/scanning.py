@@ -9,7 +9,7 @@ from datetime import timedelta
 from threading import Event, Lock, Thread
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -58,6 +58,7 @@ class Heard:
 
 
 heard = Heard()
+_stored: set[int] = set()  # scans of this process whose findings are in the database
 
 
 def run_scan(pk: int) -> Scan:
@@ -86,17 +87,23 @@ def run_scan(pk: int) -> Scan:
         _end(scan, ScanState.SUCCEEDED, "")
     finally:
         heard.forget(pk)
+        _stored.discard(pk)
     scan.refresh_from_db()
     return scan
 
 
 def _end_interrupted(scan: Scan) -> None:
-    """Somebody pressed Ctrl-C, maybe in the middle of a query: that connection may be of no use."""
+    """Somebody pressed Ctrl-C, maybe in the middle of a query: that connection may be of no use.
+
+    What was stored by then is not taken back: such a scan has succeeded.
+    """
+    stored = scan.pk in _stored
+    how = (ScanState.SUCCEEDED, "") if stored else (ScanState.CANCELLED, CANCELLED)
     try:
-        _end(scan, ScanState.CANCELLED, CANCELLED)
-    except DatabaseError:
+        _end(scan, *how)
+    except Error:
         connection.close()
-        _end(scan, ScanState.CANCELLED, CANCELLED)
+        _end(scan, *how)
 
 
 def _carry_out(scan: Scan) -> None:
@@ -115,6 +122,7 @@ def _carry_out(scan: Scan) -> None:
 def _may_save(scan: Scan) -> bool:
     """Whether nobody has given the scan up while it waited for storage; it waits no more."""
     heard.rest(scan.pk)
+    transaction.on_commit(lambda: _stored.add(scan.pk))
     if not Scan.objects.filter(pk=scan.pk, state=ScanState.RUNNING).exists():
         return False
     _stop_if_asked(scan)

@@ -135,6 +135,19 @@ def test_ctrl_c_cancels_the_scan(lesson, monkeypatch):
     assert manage("scan_domain", "lab").code == 0, "nothing holds the domain"
 
 
+def test_ctrl_c_after_all_is_stored_takes_nothing_back(lesson, monkeypatch):
+    def interrupted(domain):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scanning, "_try_again", interrupted)
+    images.overlay(lesson / "snap3.img", "snap2.img", "qcow2")
+    done = manage("scan_domain", "lab")
+    assert (done.code, done.err) == (130, ["it had just ended: all is stored"])
+    assert Scan.objects.latest("pk").state == "succeeded"
+    assert Volume.objects.filter(path="snap3.img").exists()
+    assert StorageDomain.objects.get().last_scan_id == Scan.objects.latest("pk").pk
+
+
 def test_ctrl_c_leaves_the_scan_of_another_alone(lesson, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt

@@ -76,7 +76,9 @@ def carry_out(scan: Scan, stderr: Any, cancelled: str) -> Scan:
         with scanning.kept_alive(scan.pk):
             scan = scanning.run_scan(scan.pk)
     except KeyboardInterrupt:
-        stderr.write(f"cancelled: {cancelled}")
+        scan.refresh_from_db(fields=["state"])
+        ended = scan.state == ScanState.SUCCEEDED
+        stderr.write("it had just ended: all is stored" if ended else f"cancelled: {cancelled}")
         raise
     if scan.state not in {ScanState.QUEUED, ScanState.RUNNING}:
         return scan
