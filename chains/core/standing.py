@@ -43,7 +43,8 @@ def overcommit_words(virtual: int, capacity: int | None) -> str:
     if ratio is None:
         return "not known: the domain has not been scanned"
     if ratio <= 1:
-        return f"all that guests may come to write fits: {ratio * 100:.0f} % of the domain"
+        share = "less than 1" if 0 < ratio < 0.01 else f"{ratio * 100:.0f}"
+        return f"all that guests may come to write fits: {share} % of the domain"
     return f"guests may come to write {_times(ratio)} × what fits"
 
 

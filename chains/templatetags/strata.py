@@ -255,7 +255,7 @@ def overcommit(domain: Any) -> SafeString:
     return format_html(
         '<span class="{}">{}&nbsp;×</span> <span class="muted small">{}</span>',
         tone,
-        f"{ratio:.2f}",
+        "< 0.01" if 0 < ratio < 0.01 else f"{ratio:.2f}",
         words,
     )
 

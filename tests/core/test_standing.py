@@ -15,6 +15,7 @@ TIB = 1024**4
         (120 * TIB, 10 * TIB, 12.0, "guests may come to write 12 × what fits"),
         (10 * TIB + 2**35, 10 * TIB, 1.0031, "guests may come to write 1.01 × what fits"),
         (5 * TIB, 10 * TIB, 0.5, "all that guests may come to write fits: 50 % of the domain"),
+        (2**30, TIB, 0.001, "all that guests may come to write fits: less than 1 % of the domain"),
         (0, 10 * TIB, 0.0, "all that guests may come to write fits: 0 % of the domain"),
         (5 * TIB, None, None, "not known: the domain has not been scanned"),
         (5 * TIB, 0, None, "not known: the domain has not been scanned"),
