@@ -3,14 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db.models import QuerySet
-
 from chains.core.names import portable
-from chains.inventory.paging import Order, walk
 
 Columns = Mapping[str, Callable[[Any], Any]]
 TYPES: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -47,17 +44,20 @@ FINDING_COLUMNS: Final[Columns] = (
 )  # fmt: skip
 
 
-def written(
-    kind: str, rows: QuerySet[Any], order: Order, columns: Columns
-) -> Iterator[bytes]:  # fmt: skip
-    """The parts of a file; `kind` is one of TYPES."""
-    parts = _csv(rows, order, columns) if kind == "csv" else _json(rows, order, columns)
-    return (part.encode() for part in parts)
+HISTORY_COLUMNS: Final[Columns] = {"name": lambda row: portable(row.name)} | _fields(
+    "layers", "virtual_size", "on_disk", "findings", "severity"
+) | {"since": lambda row: row.at}  # fmt: skip
 
 
-def _csv(rows: QuerySet[Any], order: Order, columns: Columns) -> Iterator[str]:
+def written(kind: str, parts: Iterable[Sequence[Any]], columns: Columns) -> Iterator[bytes]:
+    """The parts of a file, of rows some at a time; `kind` is one of TYPES."""
+    texts = _csv(parts, columns) if kind == "csv" else _json(parts, columns)
+    return (text.encode() for text in texts)
+
+
+def _csv(parts: Iterable[Sequence[Any]], columns: Columns) -> Iterator[str]:
     yield _lines([list(columns)])
-    for some in walk(rows, order):
+    for some in parts:
         yield _lines([[_cell(of(row)) for of in columns.values()] for row in some])
 
 
@@ -79,9 +79,9 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _json(rows: QuerySet[Any], order: Order, columns: Columns) -> Iterator[str]:
+def _json(parts: Iterable[Sequence[Any]], columns: Columns) -> Iterator[str]:
     before = "[\n"
-    for some in walk(rows, order):
+    for some in parts:
         facts = ({name: _plain(of(row)) for name, of in columns.items()} for row in some)
         yield before + ",\n".join(json.dumps(fact, ensure_ascii=False) for fact in facts)
         before = ",\n"

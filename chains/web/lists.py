@@ -19,7 +19,7 @@ def disks_file(request: HttpRequest, domain: StorageDomain, kind: str) -> HttpRe
     asked = lists.DiskFilter.from_words(request.GET)
     order = lists.disk_order(request.GET.get("sort", ""))
     rows = lists.disks(domain, asked)
-    parts = exports.written(kind, rows, order, exports.DISK_COLUMNS)
+    parts = exports.written(kind, paging.walk(rows, order), exports.DISK_COLUMNS)
     return download(request, f"disks-{domain.pk}", kind, parts)
 
 
@@ -45,7 +45,9 @@ def volumes(request: HttpRequest, pk: int) -> HttpResponseBase:
     asked = lists.VolumeFilter.from_words(request.GET)
     rows, order = lists.volumes(domain, asked), lists.volume_order(asked)
     if kind := wanted(request):
-        parts = exports.written(kind, lists.narrow(rows), order, exports.VOLUME_COLUMNS)
+        parts = exports.written(
+            kind, paging.walk(lists.narrow(rows), order), exports.VOLUME_COLUMNS
+        )
         return download(request, f"volumes-{pk}", kind, parts)
     page = paging.first_page_if_wrong(rows, order, request.GET.get("cursor", ""))
     context = {
@@ -65,7 +67,7 @@ def findings(request: HttpRequest) -> HttpResponseBase:
     asked = lists.FindingFilter.from_words(request.GET)
     rows, order = asked.rows(), asked.order
     if kind := wanted(request):
-        parts = exports.written(kind, rows, order, exports.FINDING_COLUMNS)
+        parts = exports.written(kind, paging.walk(rows, order), exports.FINDING_COLUMNS)
         return download(request, "findings", kind, parts)
     page = paging.first_page_if_wrong(rows, order, request.GET.get("cursor", ""))
     context = {

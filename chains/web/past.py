@@ -1,31 +1,30 @@
 """How domains and disks stood: charts on their pages, and the page of a domain as of a day."""
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from django.views.decorators.http import require_safe
 
-from chains.core.names import portable
-from chains.core.sheets import csv_lines
 from chains.core.units import binary
 from chains.diagrams.trend import Series, Trend, thinned, trend_svg
-from chains.inventory import history
+from chains.inventory import exports, history
 from chains.inventory.asking import BadRequestError
 from chains.models import Disk, DiskHistory, DomainHistory, StorageDomain
 from chains.permissions import Action
+from chains.web.downloads import download, wanted
 from chains.web.guard import needs
 
 PAGE = 50
 TABLE = 60  # notes that the table below a chart shows: the newest
-COLUMNS = ("name", "layers", "virtual_size", "on_disk", "findings", "severity", "since")
+PART = 2000
 
 
 def domain_card(domain: StorageDomain) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def _bytes(value: float) -> str:
 @require_safe
 @needs(Action.VIEW)
 def domain_history(request: HttpRequest, pk: int) -> Any:
-    """A domain and its disks as they stood on a day; with `export` the disks as CSV or JSON."""
+    """A domain and its disks as they stood on a day; with `format` the disks as CSV or JSON."""
     domain = get_object_or_404(StorageDomain, pk=pk)
     asked = request.GET.get("as_of", "").replace("\x00", "")[:40]
     context: dict[str, Any] = {"domain": domain, "as_of": asked, **domain_card(domain)}
@@ -90,31 +89,18 @@ def domain_history(request: HttpRequest, pk: int) -> Any:
         except BadRequestError as error:
             return render(request, "web/history.html", context | {"error": str(error)}, status=400)
         rows = history.disks_as_of(domain, moment)
-        if request.GET.get("export") in {"csv", "json"}:
-            return _export(domain, moment, rows, request.GET["export"])
+        if kind := wanted(request):
+            name = f"{slugify(domain.name) or 'domain'}-{moment.date().isoformat()}"
+            parts = batched(rows.iterator(chunk_size=PART), PART)
+            return download(
+                request, name, kind, exports.written(kind, parts, exports.HISTORY_COLUMNS)
+            )
         page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
         context |= {"moment": moment, "page": page, "then": history.domain_as_of(domain, moment)}
     return render(request, "web/history.html", context)
 
 
-def _export(domain: StorageDomain, moment: datetime, rows: Any, form: str) -> HttpResponse | Any:
-    name = f"{slugify(domain.name) or 'domain'}-{moment.date().isoformat()}.{form}"
-    found = (
-        (r.name, r.layers, r.virtual_size, r.on_disk, r.findings, r.severity, r.at.isoformat())
-        for r in rows.iterator(chunk_size=2000)
-    )
-    if form == "csv":
-        body, kind = csv_lines(COLUMNS, found), "text/csv; charset=utf-8"
-    else:
-        body, kind = _json_lines(found), "application/json"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(body, content_type=kind, headers=headers)
-
-
-def _json_lines(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
-    start = "[\n"
-    for row in rows:
-        facts = dict(zip(COLUMNS, row, strict=True)) | {"name": portable(row[0])}
-        yield start + json.dumps(facts, ensure_ascii=False)
-        start = ",\n"
-    yield "[]\n" if start == "[\n" else "\n]\n"
+def batched(rows: Iterator[DiskHistory], size: int) -> Iterator[list[DiskHistory]]:
+    """Rows some at a time."""
+    while some := list(islice(rows, size)):
+        yield some

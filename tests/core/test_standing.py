@@ -2,7 +2,6 @@
 
 import pytest
 
-from chains.core.sheets import cell, csv_lines
 from chains.core.standing import details, is_block, overcommit, overcommit_words
 
 TIB = 1024**4
@@ -47,19 +46,3 @@ def test_what_a_scan_found_out():
     assert details("directory", "auto", {}) == details("ovirt-file", "auto", {}) == []
     assert is_block("ovirt-block")
     assert not is_block("directory")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("=1+1", "'=1+1"), ("@x", "'@x"), ("-rf", "'-rf"), ("+1", "'+1"), ("\tx", "\\tx"),
-        ("plain", "plain"), (None, ""), (-5, "-5"), ("a\nb", "a\\nb"), ("caf\udce9", "caf\\xe9"),
-    ],
-)  # fmt: skip
-def test_no_cell_is_calculated(value, text):
-    assert cell(value) == text
-
-
-def test_lines_of_csv():
-    lines = list(csv_lines(["name", "size"], [['a"b', 1], ["x,y", None]]))
-    assert lines == ["name,size\r\n", '"a""b",1\r\n', '"x,y",\r\n']

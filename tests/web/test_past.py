@@ -81,7 +81,7 @@ def test_as_of_a_day(past, browser, ago, layers, gone):
 
 
 def test_the_disks_of_a_day_are_exported(past, browser):
-    url = f"/domains/{past.pk}/history/?as_of={day(20)}&export="
+    url = f"/domains/{past.pk}/history/?as_of={day(20)}&format="
     answer = browser("auditor").get(f"{url}csv")
     assert answer.headers["Content-Type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
@@ -91,7 +91,7 @@ def test_the_disks_of_a_day_are_exported(past, browser):
     rows = json.loads(b"".join(answer.streaming_content))
     assert {row["name"] for row in rows} >= {"=cmd|' /C calc'!A0"}
     assert ".json" in answer.headers["Content-Disposition"]
-    answer = browser("auditor").get(f"/domains/{past.pk}/history/?as_of=2001-01-01&export=json")
+    answer = browser("auditor").get(f"/domains/{past.pk}/history/?as_of=2001-01-01&format=json")
     assert json.loads(b"".join(answer.streaming_content)) == []
 
 
