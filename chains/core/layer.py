@@ -100,6 +100,14 @@ class Layer(NamedTuple):
         return self.header.cluster_size if self.header else None
 
     @property
+    def is_known(self) -> bool:
+        """Whether the file was opened and makes sense, now or when it was read last: of a layer that has
+        not changed since, the header is not kept, and there was nothing wrong with it.
+        """
+        sound = self.format == "raw" or self.header is not None or not self.findings
+        return bool(self.fingerprint.inode) and sound
+
+    @property
     def is_readable(self) -> bool:
         """Whether nothing critical was found in this layer itself."""
         return not any(f.severity is Severity.CRITICAL for f in self.findings)

@@ -175,7 +175,7 @@ def _against_metadata(path: str, note: Noted) -> list[Finding]:
 def _against_header(layer: Layer, note: Noted) -> list[Finding]:
     """(Where metadata and header agree against the tag, the rule above has said so.)"""
     tag = (note.tags or {}).get("parent")
-    if tag is None or not layer.is_readable or (layer.format == "qcow2" and layer.header is None):
+    if tag is None or not (layer.is_readable and layer.is_known):
         return []
     named = (layer.backing_file or "").rpartition("/")[2] or BLANK
     if named in (tag, _metadata_parent(note)):

@@ -54,12 +54,6 @@ class _Case(NamedTuple):
     def path(self) -> str:
         return self.layer.path
 
-    @property
-    def is_read(self) -> bool:
-        """Whether the file was opened, and its header makes sense."""
-        layer = self.layer
-        return bool(layer.fingerprint.inode) and (layer.format == "raw" or layer.header is not None)
-
 
 def metadata_findings(
     forest: Forest,
@@ -184,7 +178,7 @@ def _fake(case: _Case) -> Finding | None:
 
 def _parent(case: _Case) -> Finding | None:
     said = case.said.get("parent")
-    if not said or not case.is_read:
+    if not said or not case.layer.is_known:
         return None
     # vdsm wrote ../<image>/<volume> up to 3.5, and the bare uuid since.
     name = (case.layer.backing_file or "").rpartition("/")[2]
@@ -218,7 +212,7 @@ def _format(case: _Case) -> Finding | None:
 
 def _capacity(case: _Case) -> Finding | None:
     said, size = case.said.get("capacity"), case.layer.virtual_size
-    if not isinstance(said, int) or abs(said - size) < BLOCK or not case.is_read:
+    if not isinstance(said, int) or abs(said - size) < BLOCK or not case.layer.is_known:
         return None
     if said < size:
         if case.is_lv and case.layer.format == "raw":

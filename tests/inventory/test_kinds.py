@@ -103,6 +103,44 @@ def test_metadata_that_is_rewritten_is_read_again(tmp_path: Path, db: None) -> N
     assert row.resolved_at is not None
 
 
+def test_metadata_that_comes_to_contradict_an_image_that_has_not_changed(
+    tmp_path: Path, db: None
+) -> None:
+    lab = ovirt.lab(tmp_path)
+    domain = scanned("ovirt-file", lab.domain.root)
+    before = found(domain)
+    leaf, middle = lab.chain[2], lab.chain[1]
+    leaf.write(PUUID=lab.chain[0].uuid)
+    middle.write(CAP=MIB)
+    again(domain)
+    assert found(domain) - before == {
+        (f"images/{leaf.image}/{leaf.uuid}", "metadata-parent"),
+        (f"images/{middle.image}/{middle.uuid}", "metadata-capacity"),
+    }  # fmt: skip
+    again(domain)
+    leaf.write()
+    middle.write()
+    again(domain)
+    assert found(domain) == before
+
+
+def test_tags_that_come_to_contradict_an_image_that_has_not_changed(
+    tmp_path: Path, db: None
+) -> None:
+    (tmp_path / "pvs").mkdir()
+    (tmp_path / "files").mkdir()
+    group = blocks.domain(tmp_path / "pvs", blocks.files(tmp_path / "files"))
+    domain = scanned("ovirt-block", group.folder)
+    before = found(domain)
+    lv = group.lvs[blocks.TOP]
+    lv.tags = tuple(tag.replace(blocks.MIDDLE, blocks.BASE) for tag in lv.tags)
+    group.slot(6, blocks.metadata(blocks.BASE, VOLTYPE="LEAF"))
+    group.write()
+    group.slot(6, blocks.metadata(blocks.BASE, VOLTYPE="LEAF"))
+    again(domain)
+    assert {code for _, code in found(domain) - before} == {"metadata-parent", "tag-header-differ"}
+
+
 def test_a_disk_on_two_domains_at_once(tmp_path: Path, admin_client: Client) -> None:
     """As in the midst of a storage migration: two volumes, two disks, one key; no finding about it."""
     one = ovirt.Domain(tmp_path / "a", 5, "11111111-2222-4333-8444-555555555555")
