@@ -84,6 +84,7 @@ def link(layers: Mapping[str, Layer], root: str = "") -> Forest:
             findings.append(_missing_finding(layer))
         else:
             findings += link_findings(layer, below, root)
+    findings = _blaming_nobody(findings, layers, overlays)
     rings = _rings(layers)
     findings += [health.loop_finding(path) for ring in rings for path in ring]
     findings += [health.loop_finding(path) for path in _over_themselves(layers, overlays)]
@@ -134,6 +135,29 @@ def _reads_otherwise(layer: Layer, hint: str) -> bool:
         return True
     leaf_only = (Code.NOT_A_CHAIN_FORMAT, Code.HEADER_INVALID)
     return hint == "raw" and any(f.code in leaf_only for f in layer.findings)
+
+
+def _blaming_nobody(
+    findings: list[Finding], layers: Mapping[str, Layer], overlays: Mapping[str, list[str]]
+) -> list[Finding]:
+    """Where overlays record different formats of one file, each of them is told: one is wrong, and which
+    one only a person can find out.
+    """
+    wrong = {found.path for found in findings if found.code is Code.BACKING_FORMAT_WRONG}
+    shared = {layers[path].backing_path for path in wrong if path in layers} - {None}
+    told: dict[str, Finding] = {}
+    for backing in sorted(filter(None, shared)):
+        said: dict[str, str] = {}
+        for path in overlays.get(backing, ()):
+            if (recorded := layers[path].backing_format) in health.CHAIN_FORMATS:
+                said.setdefault(recorded, path)
+        if len(said) > 1:
+            for path in overlays[backing]:
+                if (recorded := layers[path].backing_format) in said:
+                    other = next(over for name, over in said.items() if name != recorded)
+                    told[path] = health.disagreement_finding(path, str(recorded), other)
+    kept = [f for f in findings if f.code is not Code.BACKING_FORMAT_WRONG or f.path not in told]
+    return kept + list(told.values()) if told else findings
 
 
 def _rings(layers: Mapping[str, Layer]) -> list[list[str]]:

@@ -131,6 +131,18 @@ def wrong_finding(overlay_path: str, recorded: str, found: str) -> Finding:
     )
 
 
+def disagreement_finding(overlay_path: str, recorded: str, other: str) -> Finding:
+    """Name an overlay that records another format of its backing file than `other`, over the same file."""
+    return critical(
+        Code.BACKING_FORMAT_WRONG,
+        overlay_path,
+        f"The layer records its backing file as {recorded}, and “{brief(other)}”, which lies over the same"
+        " file, as something else. A guest reads nonsense through one of the two. Find out which is right"
+        " (by what the file was made as, not by how its content looks) before anything is changed, then"
+        " correct the other with qemu-img rebase -u -F.",
+    )
+
+
 def size_finding(overlay_path: str, size: int, backing_size: int) -> Finding:
     """Warn of an overlay smaller than its backing file (virtual sizes in bytes)."""
     return warning(

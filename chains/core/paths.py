@@ -212,7 +212,8 @@ def backing_from(root: RealRoot, folder: str, layer_path: str, name: str) -> str
         return critical(
             Code.BACKING_SPECIAL,
             layer_path,
-            f"The backing file “{brief(name)}” is {words}. No tool will be started on this chain.",
+            f"The backing file “{brief(name)}” is {words}. No tool will be started on this chain: rebase"
+            " the layer on the volume that it was made from.",
         )
     return target.path
 
@@ -222,7 +223,8 @@ def _outside_finding(layer_path: str, shown: str) -> Finding:
         Code.BACKING_OUTSIDE,
         layer_path,
         f"The backing file “{shown}” lies outside of the storage domain. Opening it could hand a"
-        " guest foreign data: no tool will be started on this chain.",
+        " guest foreign data: no tool will be started on this chain. If the file is right, copy it into"
+        " the domain and rebase the layer on the copy; if nobody knows it, find out who wrote the image.",
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from chains.core.findings import Code, Finding, critical, info, warning
+from chains.core.findings import Code, Finding, Severity, critical, info, warning
 from chains.core.forest import Forest
 from chains.core.layer import Layer
 from chains.core.names import brief
@@ -216,8 +216,9 @@ def checked(site: Site) -> Iterator[Finding]:
         if said.get("corruptions") or said.get("check_errors"):
             yield critical(
                 Code.CHECK_CORRUPT, path,
-                f"qemu-img check found {said.get('corruptions', 0)} corruptions: parts of the layer overlap or"
-                " are counted wrong, and writing to it destroys data. Restore the volume from a backup; if"
+                f"qemu-img check found {said.get('corruptions', 0)} corruptions: parts of the layer overlap, are"
+                " counted wrong, or lie beyond the end of a file that was cut short, and writing to it"
+                " destroys data. Restore the volume from a backup; if"
                 " there is none, repair a copy with qemu-img check -r all.",
             )  # fmt: skip
         elif leaks := int(said.get("leaks", 0)):
@@ -232,9 +233,12 @@ def checked(site: Site) -> Iterator[Finding]:
 
 
 def map_failed(site: Site) -> Iterator[Finding]:
-    """Chains whose tables could not be read."""
+    """Chains whose tables could not be read, where no finding of their layers says why."""
+    if not site.map_errors:
+        return
+    bad = {found.path for found in site.forest.findings if found.severity is Severity.CRITICAL}
     for leaf, why in site.map_errors.items():
-        if leaf in site.chains:
+        if leaf in site.chains and bad.isdisjoint(layer.path for layer in site.chains[leaf]):
             yield warning(
                 Code.MAP_FAILED, leaf,
                 f"The block map of this disk could not be read: {brief(why, 400)}",

@@ -10,6 +10,7 @@ from chains.storage.types import Driver
 
 # What may be set for the driver of a directory: the arguments of its constructor, by name.
 OPTIONS = ("libvirt_xml", "libvirt_uri", "proxmox_conf")
+FOLDERS = frozenset({"libvirt_xml", "proxmox_conf"})
 
 _DRIVERS: dict[str, Callable[[StorageDomain], Driver]] = {
     DomainKind.DIRECTORY: lambda domain: Directory(domain.profile, **_options(domain)),

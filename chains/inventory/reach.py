@@ -1,11 +1,13 @@
 """Whether a domain can be reached, and since when it can not."""
 
 import os
+import stat
 from collections.abc import Mapping
 from typing import Any
 
 from django.utils import timezone
 
+from chains.core.names import display
 from chains.inventory.known import Known
 from chains.inventory.reading import Reading, UnreachableError
 from chains.models import StorageDomain
@@ -13,27 +15,26 @@ from chains.storage.directory import shares_blocks
 from chains.storage.types import Space
 
 
-def device_of(path: str) -> int | None:
-    """The device that a domain's directory is on; None for what is no directory of this host."""
+def mark_of(path: str) -> str:
+    """What tells a domain's directory from another one at its place; "" for what is no directory."""
     try:
-        return os.stat(path).st_dev if os.path.isdir(path) else None
+        status = os.stat(path)
     except OSError:
-        return None
+        return ""
+    return f"{status.st_dev}:{status.st_ino}" if stat.S_ISDIR(status.st_mode) else ""
 
 
 def still_mounted(domain: StorageDomain, reading: Reading, known: Mapping[str, Known]) -> None:
-    """Raises UnreachableError when the directory is there and its storage is not.
+    """Raises UnreachableError when a directory is there and the domain's storage is not.
 
-    What lies under a mount point is another file system, and none of the volumes is in it.
+    What lies under a mount point is another directory, and none of the volumes is in it.
     """
-    before, device = domain.root_device, device_of(domain.path)
-    if (
-        before is not None and device != before
-        and known and not set(known) & set(reading.forest.layers)
-    ):  # fmt: skip
+    lost = known and known.keys().isdisjoint(reading.forest.layers)
+    if lost and domain.root_mark and mark_of(domain.path) != domain.root_mark:
         raise UnreachableError(
-            f"{domain.path_text} is there, but it is another file system than at the last scan and holds"
-            " none of the volumes: mount the storage domain. The inventory stays as it was."
+            f"{domain.path_text} is another directory than at the last scan and holds none of the"
+            f" {len(known)} volumes: mount the storage domain. The inventory stays as it was. If they are gone"
+            f" for good, scan it once with manage.py scan_domain {display(domain.name)} --accept-empty."
         )
 
 
@@ -48,6 +49,6 @@ def looked_at(domain: StorageDomain, reading: Reading, space: Space) -> dict[str
     """What the domain as a whole is like now, as the columns of its row; this asks its storage."""
     return {
         "capacity": space.capacity, "free": space.free, "unreachable": "", "unreachable_since": None,
-        "root_device": device_of(domain.path), "facts": dict(reading.facts),
+        "root_mark": mark_of(domain.path), "facts": dict(reading.facts),
         "shares_blocks": not domain.forbidden and shares_blocks(domain.path),
     }  # fmt: skip

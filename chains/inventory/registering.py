@@ -12,12 +12,13 @@ from chains.core.names import display
 from chains.core.units import parse_seconds, span
 from chains.inventory import audit
 from chains.inventory.asking import BadRequestError, check
-from chains.inventory.drivers import OPTIONS, driver_of
+from chains.inventory.drivers import FOLDERS, OPTIONS, driver_of
 from chains.models import DomainKind, StorageDomain, User
 from chains.models.domains import HOUR_SECONDS
 from chains.permissions import Action
 from chains.storage.ovirt_domain import FoundDomain, find_domains
 from chains.storage.profiles import AUTO
+from chains.storage.profiles.domains import LOCAL
 
 NAME_LIMIT = 80  # as wide as its column
 SHORTEST_SECONDS, LONGEST_SECONDS = 60, 366 * 86_400
@@ -183,8 +184,8 @@ def _check_schedule(seconds: int) -> None:
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or "/" in name:
-        raise BadRequestError("A domain's name is some text without a slash.")
+    if not name.strip() or "/" in name or display(name) != name:
+        raise BadRequestError("A domain's name is some plain text in one line, without a slash.")
     if len(name) > NAME_LIMIT:
         raise BadRequestError(f"A domain's name has at most {NAME_LIMIT} characters.")
     if StorageDomain.objects.filter(name=name).exists():
@@ -220,8 +221,14 @@ def _check_wish(domain: StorageDomain) -> None:
     for name, value in domain.options.items():
         if name not in OPTIONS:
             raise BadRequestError(f"There is no option “{display(name)}”: {', '.join(OPTIONS)}.")
-        if not value or len(value) > OPTION_LIMIT or "\0" in value:
+        if not value or len(value) > OPTION_LIMIT or display(value) != value:
             raise BadRequestError(f"{name}: give a path or an address.")
+        if name in FOLDERS and not value.startswith("/"):
+            raise BadRequestError(f"{name}: give the whole path of a directory, from / on.")
+        if name not in FOLDERS and not value.startswith(LOCAL):
+            raise BadRequestError(
+                f"{name}: give an address like qemu:///system; other hosts are not asked."
+            )
     if domain.kind == DomainKind.DIRECTORY:
         try:
             driver_of(domain)

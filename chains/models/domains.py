@@ -30,9 +30,10 @@ class StorageDomain(models.Model):
     last_scan = models.ForeignKey("Scan", null=True, on_delete=models.SET_NULL, related_name="+")
     unreachable = models.TextField(blank=True, help_text="why the last scan could not read it")
     unreachable_since = models.DateTimeField(null=True)
-    root_device = models.BigIntegerField(
-        null=True, help_text="st_dev of the root at the last scan: another one is another mount"
-    )
+    root_mark = models.CharField(
+        max_length=64, blank=True,
+        help_text="st_dev:st_ino of the root at the last scan: another one may be what lies under a mount",
+    )  # fmt: skip
     profile = models.CharField(
         max_length=16,
         default="auto",

@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
@@ -266,3 +267,43 @@ def test_who_made_a_tree_is_changed_by_hand(tmp_path, transactional_db):
     assert (refused.code, "give a path or an address" in str(refused)) == (2, True)
     row.refresh_from_db()
     assert row.options == {}
+
+
+def test_another_directory_at_the_domain_s_place_is_accepted_once_only(lesson, tmp_path):
+    domain = StorageDomain.objects.get()
+    root = Path(domain.path)
+    root.rename(tmp_path / "away")
+    root.mkdir()
+    refused = manage("scan_domain", domain.name)
+    assert (refused.code, "--accept-empty" in str(refused)) == (1, True)
+    assert domain.volumes.count() == 3
+    assert manage("scan_domain", domain.name, "--accept-empty").code == 0
+    assert domain.volumes.count() == 0
+
+
+def test_a_domain_of_another_host_is_scanned_there(lesson):
+    StorageDomain.objects.update(storage_host="elsewhere")
+    name = StorageDomain.objects.get().name
+    refused = manage("scan_domain", name)
+    assert (refused.code, "reached by the host elsewhere" in str(refused)) == (2, True)
+    assert manage("scan_domain", name, "--here").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add_domain", "x", ""], "give the PATH"),
+        (["add_domain", "a\nb", "/srv"], "plain text in one line"),
+        (["add_domain", "a\udcff", "/srv"], "plain text in one line"),
+        (["scan_domain", "\udcff"], "no storage domain"),
+        (["set_domain", "lab", "--libvirt-uri", "x y"], "qemu:///system"),
+        (["set_domain", "lab", "--libvirt-xml", "relative"], "whole path"),
+        (["set_domain", "lab", "--libvirt-xml", "/\udcff"], "path or an address"),
+        (["set_domain", "lab", "--keep", "3h", "--scan-every", "1s"], "60"),
+    ],
+)
+def test_one_clear_line_and_nothing_is_changed(arguments, words, lesson):
+    before = list(StorageDomain.objects.values())
+    done = manage(*arguments)
+    assert (done.code, words in str(done)) == (2, True), done
+    assert list(StorageDomain.objects.values()) == before

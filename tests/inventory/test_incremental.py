@@ -199,8 +199,7 @@ def test_a_mount_point_without_its_mount(root, domain, scan, tmp_path):
     images.lesson(root)
     scan()
     before = told(domain)
-    # The directory below the mount point: another file system, and empty.
-    StorageDomain.objects.filter(pk=domain.pk).update(root_device=domain.root_device + 1)
+    # The directory below the mount point: another one, and empty.
     root.rename(tmp_path / "aside")
     root.mkdir()
     done = scan()
@@ -212,6 +211,15 @@ def test_a_mount_point_without_its_mount(root, domain, scan, tmp_path):
     (tmp_path / "aside").rename(root)
     assert scan().state == ScanState.SUCCEEDED
     assert domain.unreachable_since is None
+
+
+def test_a_directory_that_was_emptied_is_empty(root, domain, scan):
+    images.lesson(root)
+    scan()
+    for path in root.iterdir():
+        path.unlink()
+    assert scan().state == ScanState.SUCCEEDED
+    assert not domain.volumes.exists()
 
 
 def test_a_part_is_read_again_as_the_whole_would_be(root, domain, twin):

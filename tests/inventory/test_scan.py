@@ -347,3 +347,18 @@ def test_a_file_from_a_year_that_no_calendar_has(root, domain, scan):
     years = {row.path: row.modified.year for row in domain.volumes.all()}
     assert years["snap1.img"] == years["base.img"] == 1970
     assert years["snap2.img"] > 2400, "as late as the file system can say"
+
+
+def test_overlays_that_disagree_on_a_format_are_both_told(root, domain, scan):
+    images.qcow2(root / "base.qcow2", MIB)
+    images.overlay(root / "right.qcow2", "base.qcow2", "qcow2")
+    images.qemu_img("create", "-q", "-u", "-f", "qcow2", "-b", "base.qcow2", "-F", "raw",
+                    root / "wrong.qcow2", str(MIB))  # fmt: skip
+    scan()
+    told = domain.findings.open().filter(code="backing-format-wrong")
+    assert {row.path for row in told} == {"right.qcow2", "wrong.qcow2"}
+    assert "“wrong.qcow2”, which lies over the same file" in told.get(path="right.qcow2").detail
+    (root / "wrong.qcow2").unlink()
+    scan()
+    assert not domain.findings.open().exists()
+    assert domain.volumes.get(path="base.qcow2").format == "qcow2"

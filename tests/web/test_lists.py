@@ -212,7 +212,7 @@ def test_the_life_of_findings_on_their_page(domain, browser):
     assert _shown(client, f"code={rows[1].code}") >= {rows[1].pk}
     text = words(client.get("/findings/?state=resolved"))
     for said in (
-        "1,200 guests would pause: <b>mail</b>, web",
+        "1,200 guests would pause, or not start: <b>mail</b>, web",
         "3 MiB",
         "last seen 2 d ago",
         "resolved",

@@ -36,7 +36,8 @@ POLL_SECONDS = 0.3
 
 def domain_named(name: str) -> StorageDomain:
     """The domain; CommandError with exit code 2 when there is none."""
-    found = StorageDomain.objects.filter(name=name).first()
+    is_name = display(name) == name  # (nothing else is one: see registering.py)
+    found = StorageDomain.objects.filter(name=name).first() if is_name else None
     if found is None:
         known = (
             ", ".join(StorageDomain.objects.values_list("name", flat=True))

@@ -93,6 +93,10 @@ class Command(BaseCommand):
 
 def _place(path: str, here: bool) -> str:
     """The path as it is stored. A volume group's devices come and go: nothing is asked of /dev."""
+    if not path.strip():
+        raise CommandError(
+            "give the PATH of a directory, a mount or a volume group", returncode=WRONG
+        )
     plain = os.path.normpath(path)
     if plain.startswith(DEVICES):
         return plain

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from chains.core.units import span
 from chains.inventory.asking import BadRequestError
@@ -11,13 +12,14 @@ from chains.inventory.drivers import OPTIONS
 from chains.inventory.registering import seconds_of, set_driver, set_schedule
 from chains.management.commands._common import WRONG, add_driver_options, domain_named
 from chains.merges.policies import Policy, set_paused, set_policy
+from chains.models import DomainKind, StorageDomain
 
 ORIGIN = "command line"
 
 
 class Command(BaseCommand):
     """manage.py set_domain NAME [--profile P] [--scan-every 1h] [--keep 1d] [--merges-at-once N] [--window W] [--rate R]
-    [--scan-every 1h] [--pause | --resume]."""
+    [--pause | --resume]."""
 
     help = "Change what a domain allows its merges, and its scans; without an option, show it."
 
@@ -46,12 +48,13 @@ class Command(BaseCommand):
         words = {name: options[name] for name in names if options[name] is not None}
         told = {name: options[name] for name in OPTIONS if options[name] is not None}
         try:
-            if words:
-                set_policy(domain, Policy.from_words(words, Policy.of(domain)), None, ORIGIN)
-            if options["scan_every"] is not None:
-                set_schedule(domain, seconds_of(options["scan_every"]), None, ORIGIN)
-            if options["profile"] is not None or told:
-                set_driver(domain, options["profile"], told, None, ORIGIN)
+            with transaction.atomic():  # all of it, or nothing
+                if words:
+                    set_policy(domain, Policy.from_words(words, Policy.of(domain)), None, ORIGIN)
+                if options["scan_every"] is not None:
+                    set_schedule(domain, seconds_of(options["scan_every"]), None, ORIGIN)
+                if options["profile"] is not None or told:
+                    set_driver(domain, options["profile"], told, None, ORIGIN)
         except BadRequestError as error:
             raise CommandError(str(error), returncode=WRONG) from None
         if options["pause"] or options["resume"]:
@@ -62,4 +65,12 @@ class Command(BaseCommand):
             f"window {now['window'] or 'always'}, rate {now['rate'] or 'not limited'}, queue "
             f"{'paused' if domain.paused else 'running'}, scanned "
             f"{'every ' + span(domain.scan_seconds) if domain.scan_seconds else 'when asked'}"
+            f"{_driver(domain)}"
         )
+
+
+def _driver(domain: StorageDomain) -> str:
+    if domain.kind != DomainKind.DIRECTORY:
+        return ""
+    told = "".join(f", {name} {value}" for name, value in sorted(domain.options.items()))
+    return f", profile {domain.profile}{told}"
