@@ -90,7 +90,7 @@ def read_paths(
             raise UnreachableError(f"{display(root)} is not there: mount it, or correct the path")
         there = [path for path in paths if os.path.lexists(os.path.join(root, path))]
         listing = Listing(there, notes_of(known.values()))
-        scan = _Scan(root, driver.reader(root, listing), {}, set(), None)
+        scan = _Scan(root, driver.reader(root, listing), known, set(there), None)
         scan.look(there, listing)
     except OSError as error:
         raise UnreachableError(f"{display(root)} can not be read ({error.strerror})") from error

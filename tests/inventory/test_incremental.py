@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from chains.core.findings import Code, critical
+from chains.core.layer import Fingerprint
 from chains.inventory.saving import AROUND, FACTS
 from chains.inventory.scan import scan_domain, scan_paths
 from chains.models import DomainHistory, Scan, ScanState, StorageDomain, Volume
@@ -193,6 +195,40 @@ def _unread_folder(root, domain, scan, set_mode):
     assert after["volumes"].keys() == before["volumes"].keys()
     assert not domain.volumes.exclude(not_seen_since=None).exists()
     assert not domain.findings.open().exists()
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_volume_that_can_not_be_opened_now_keeps_what_was_known(
+    part, root, domain, scan, monkeypatch
+):
+    images.lesson(root)
+    scan()
+    before = told(domain)["volumes"]
+    real = DirectoryReader.read
+
+    def read(self, path, hint):
+        layer = real(self, path, hint)
+        if path != "snap1.img":
+            return layer
+        why = critical(
+            Code.BACKING_UNREADABLE, path, "The file can not be opened: Input/output error."
+        )
+        return layer._replace(
+            format="raw", virtual_size=0, on_disk=0, backing_file=None, backing_path=None, header=None,
+            fingerprint=Fingerprint(0, 0, 0, 0, 0), findings=(why,),
+        )  # fmt: skip
+
+    monkeypatch.setattr(DirectoryReader, "read", read)
+    os.utime(root / "snap1.img")
+    if part:
+        scan_paths(domain, list(before))
+    else:
+        scan()
+    row = domain.volumes.get(path="snap1.img")
+    assert row.not_seen_since is not None
+    assert told(domain)["volumes"] == before
+    assert [f.code for f in domain.findings.open()] == ["backing-unreadable"]
+    assert domain.disks.get().layers == 3
 
 
 def test_a_mount_point_without_its_mount(root, domain, scan, tmp_path):
