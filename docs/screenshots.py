@@ -31,6 +31,12 @@ def disk_page(page: Page, address: str, name: str) -> str:
     return next(f"{address}/disks/{disk['id']}/" for disk in disks if disk["name"] == name)
 
 
+def witnessed_page(page: Page, address: str) -> str:
+    """The address of a volume of the demo of which an LV's tags say something that is not so."""
+    page.goto(f"{address}/api/v1/findings/?code=tag-metadata-differ")
+    return f"{address}/volumes/{page.evaluate('JSON.parse(document.body.innerText).results')[0]['volume']}/"
+
+
 def take(browser: Browser, address: str, scheme: str) -> None:
     """Every picture in one colour scheme."""
     context = browser.new_context(
@@ -47,6 +53,8 @@ def take(browser: Browser, address: str, scheme: str) -> None:
         "disk": lesson,
         "plan": f"{chain}merge/",
         "activity": f"{address}/activity/",
+        "findings": f"{address}/findings/",
+        "volume": witnessed_page(page, address),
     }
     page.goto(f"{address}/")
     pages["domain"] = address + (page.get_attribute("main a[href^='/domains/']", "href") or "/")
