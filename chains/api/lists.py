@@ -1,5 +1,6 @@
 """The long lists of the API: disks, volumes and findings, with the filters that the pages have."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from django.db.models import QuerySet
@@ -32,7 +33,7 @@ def _words(**words: str | tuple[str, ...]) -> Any:
     ] + [OpenApiParameter("domain", OpenApiTypes.INT, description="only those of this domain")]))  # fmt: skip
 
 
-class _List(generics.ListAPIView[Any]):
+class _List(ABC, generics.ListAPIView[Any]):
     """A list that pages by place; `read` takes the words of the address."""
 
     pagination_class = KeysetPagination
@@ -48,13 +49,13 @@ class _List(generics.ListAPIView[Any]):
         except BadRequestError as error:
             raise ValidationError({"detail": str(error)}) from None
 
+    @abstractmethod
     def read(self, words: dict[str, str]) -> QuerySet[Any]:
         """Set `order` and `asked`; raises BadRequestError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stored(self, domain: StorageDomain) -> int | None:
         """How many rows the last scan counted in a domain; None when it did not."""
-        raise NotImplementedError
 
     def total(self, page: Page[Any], rows: QuerySet[Any]) -> Total:
         """How many rows there are."""
@@ -124,13 +125,13 @@ class Findings(_List):
         """They are counted as far as it is quick."""
 
 
-class _FindingAct(APIView):
+class _FindingAct(ABC, APIView):
     actions = {"POST": Action.SCAN}
     parser_classes = [BoundedJSONParser]
 
+    @abstractmethod
     def act(self, finding: Finding, request: Request) -> None:
         """Raises BadRequestError."""
-        raise NotImplementedError
 
     def answer(self, request: Request, pk: int) -> Response:
         """The finding as it then stands; 400 with the reason."""

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -185,7 +186,7 @@ def _read(root: RealRoot, place: Inside, hint: str | None, tables: bool) -> Laye
         return _unreadable(place.path, hint, _lookup_finding(place.path, error))
 
 
-class LayerReader:
+class LayerReader(ABC):
     """Reads one open volume, of `size` bytes; what kind of storage it lies on, a subclass knows.
 
     It is a Source itself: the readers of headers and tables read through it.
@@ -199,17 +200,17 @@ class LayerReader:
         self.size = size
         self.findings: list[Finding] = []
 
+    @abstractmethod
     def pread(self, length: int, offset: int) -> bytes:
         """Read `length` bytes, fewer only at the end; raises OSError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backing(self, name: str) -> str | Finding:
         """Find what the layer names as its backing file: a path, or what is wrong with the name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_storage(self) -> tuple[int, Fingerprint]:
         """The bytes that the storage gave it, and what tells it from itself before a change."""
-        raise NotImplementedError
 
     def read(self, hint: str | None, tables: bool) -> Layer:
         """Read its header, and with `tables` its snapshots and bitmaps; raises OSError."""

@@ -16,6 +16,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def _fields(*names: str) -> dict[str, Callable[[Any], Any]]:
+    # (The default binds each name now; the type checker can not tell a lambda's default argument.)
     return {name: lambda row, name=name: getattr(row, name) for name in names}  # type: ignore[misc]
 
 

@@ -11,7 +11,7 @@ from chains.core.layer import Fingerprint, Layer, read_layer
 from chains.core.paths import RealRoot
 from chains.core.plans import KEPT, TEMPORARY
 from chains.storage import profiles
-from chains.storage.files import FileDriver
+from chains.storage.files import FileDriver, look_at
 from chains.storage.profiles import AUTO, Options, Profile, Tree
 from chains.storage.types import Listing, Notes
 
@@ -21,8 +21,6 @@ IMAGE_SUFFIXES = RAW_SUFFIXES | {".qcow2", ".qcow", ".vmdk", ".vdi", ".vhd", ".v
 MAX_DEPTH = 16
 # Entries of one folder between two signs of life.
 STRIDE = 4096
-# What a file that can not be looked at is known by: as the reading of it says.
-NOTHING = Fingerprint(0, 0, 0, 0, 0)
 # ioctl_ficlonerange(2), linux/fs.h: _IOW(0x94, 9, int).
 FICLONE = 0x40049409
 
@@ -117,12 +115,7 @@ class DirectoryReader:
 
         A file that can not be looked at has the fingerprint of a layer that can not be read.
         """
-        try:
-            return Fingerprint.of(os.lstat(self._root.base + path))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError):
-            return NOTHING
+        return look_at(self._root.base + path)
 
     def read(self, path: str, hint: str | None) -> Layer:
         """Its header and tables, as `hint` says; never raises."""

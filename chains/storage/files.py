@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from chains.core.chain import read_chain
 from chains.core.extents import ExtentMap
+from chains.core.layer import Fingerprint
 from chains.core.links import Chain
 from chains.core.mapping import Report, read_chain_maps
 from chains.storage.types import Listing, Maps, Space
@@ -31,6 +32,20 @@ class FileDriver:
     def space(self, root: str) -> Space:
         """Of the file system below the domain; raises OSError."""
         return space(root)
+
+
+# What a file that can not be looked at is known by: as the reading of it says.
+NOTHING = Fingerprint(0, 0, 0, 0, 0)
+
+
+def look_at(path: str) -> Fingerprint | None:
+    """One look at a file; None when it is gone, NOTHING when it can not be looked at."""
+    try:
+        return Fingerprint.of(os.lstat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError):
+        return NOTHING
 
 
 def space(root: str) -> Space:

@@ -25,7 +25,7 @@ from chains.core.ovirt_metadata import (
 from chains.core.ovirt_rules import metadata_findings
 from chains.core.paths import RealRoot, reason_of
 from chains.core.plans import KEPT, TEMPORARY
-from chains.storage.files import FileDriver
+from chains.storage.files import FileDriver, look_at
 from chains.storage.ovirt_domain import (
     FoundDomain,
     domain_findings,
@@ -84,12 +84,7 @@ class OvirtFileReader:
 
     def fingerprint(self, path: str) -> Fingerprint | None:
         """Look at the file once; None: it is gone. What can not be looked at is like no other."""
-        try:
-            return Fingerprint.of(os.lstat(self._root.base + self._aliases.get(path, path)))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError:
-            return Fingerprint(0, 0, 0, 0, 0)
+        return look_at(self._root.base + self._aliases.get(path, path))
 
     def read(self, path: str, hint: str | None) -> Layer:
         """Read its header and tables; never raises.

@@ -91,7 +91,7 @@ def domain_history(request: HttpRequest, pk: int) -> Any:
         rows = history.disks_as_of(domain, moment)
         if kind := wanted(request):
             name = f"{slugify(domain.name) or 'domain'}-{moment.date().isoformat()}"
-            parts = batched(rows.iterator(chunk_size=PART), PART)
+            parts = _some_at_a_time(rows.iterator(chunk_size=PART), PART)
             return download(
                 request, name, kind, exports.written(kind, parts, exports.HISTORY_COLUMNS)
             )
@@ -100,7 +100,7 @@ def domain_history(request: HttpRequest, pk: int) -> Any:
     return render(request, "web/history.html", context)
 
 
-def batched(rows: Iterator[DiskHistory], size: int) -> Iterator[list[DiskHistory]]:
+def _some_at_a_time(rows: Iterator[DiskHistory], size: int) -> Iterator[list[DiskHistory]]:
     """Rows some at a time."""
     while some := list(islice(rows, size)):
         yield some
