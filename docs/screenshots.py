@@ -49,14 +49,15 @@ def take(browser: Browser, address: str, scheme: str) -> None:
         disk_page(page, address, name) for name in ("lesson/snap2.img", "db/2026-08-01.qcow2")
     )
     pages = {
-        "domains": f"{address}/",
+        "overview": f"{address}/",
+        "domains": f"{address}/domains/",
         "disk": lesson,
         "plan": f"{chain}merge/",
         "activity": f"{address}/activity/",
         "findings": f"{address}/findings/",
         "volume": witnessed_page(page, address),
     }
-    page.goto(f"{address}/")
+    page.goto(f"{address}/domains/")
     pages["domain"] = address + (page.get_attribute("main a[href^='/domains/']", "href") or "/")
     pages["batch"] = f"{pages['domain']}batch/?all=1&scope=whole"
     page.goto(f"{address}/activity/")

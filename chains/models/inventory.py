@@ -194,6 +194,14 @@ class Finding(models.Model):
                 name="resolved_of_domain",
             ),
             GinIndex(fields=["path_text"], opclasses=["gin_trgm_ops"], name="finding_words"),
+            models.Index(
+                F("domain"),
+                F("space").desc(),
+                "id",
+                condition=Q(resolved_at=None, code="merge-wins"),
+                name="largest_wins",
+                include=["acknowledged_at", "acknowledged_until"],
+            ),
         ]
 
     def __str__(self) -> str:

@@ -3,9 +3,11 @@
 from django.urls import path
 
 from chains.web import batches, findings, limits, lists, past, policies, scans, views
+from chains.web.overview import overview
 
 urlpatterns = [
-    path("", views.domains, name="domains"),
+    path("", overview, name="overview"),
+    path("domains/", views.domains, name="domains"),
     path("domains/<int:pk>/", views.domain, name="domain"),
     path("domains/<int:pk>/scan/", views.domain_scan, name="domain-scan"),
     path("domains/<int:pk>/volumes/", lists.volumes, name="volumes"),

@@ -2,7 +2,7 @@
 //
 // `data-live="activity"` on <main> switches it on. `data-watch` there says which operations concern
 // the page: "domain:3", "disk:5", "batch:2", or nothing for all. `data-operation="domain:3"` (scans of it),
-// "disk:5" (block maps and merges of it), "volume:6" (checks of it) or "merge:7" marks a place for bars.
+// "disk:5" (block maps and merges of it), "volume:6" (checks of it), "merge:7" or "all" marks a place for bars.
 
 import { refreshSoon } from "./fragments.js";
 import { connect } from "./live.js";
@@ -109,6 +109,7 @@ function key(operation) {
 
 function belongs(operation, place) {
   const where = place.dataset.operation;
+  if (where === "all") return true;
   if (where === key(operation)) return true;
   if (operation.kind === "scan") return where === `domain:${operation.domain}`;
   if (operation.kind === "check") return where === `volume:${operation.volume}`;

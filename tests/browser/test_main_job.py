@@ -204,7 +204,7 @@ def test_cancel_leaves_the_chain_as_it_was(site, sign_in):
 def test_an_auditor_sees_everything_and_changes_nothing(site, sign_in):
     page = sign_in("auditor")
     base = f"{site.url}/disks/{site.disks['look']}/"
-    pages = ["/", "/activity/", f"/domains/{domain_of(page)}/", base, base + "merge/"]
+    pages = ["/", "/domains/", "/activity/", f"/domains/{domain_of(page)}/", base, base + "merge/"]
     for address in pages:
         page.goto(address if address.startswith("http") else site.url + address)
         assert page.locator("main form[method=post]").count() == 0, address

@@ -136,6 +136,7 @@ ADDRESSES: dict[str, Address] = {
         other=EVERYBODY_OTHER,
     ),
     "": page("/"),
+    "domains/": page("/domains/"),
     "domains/<int:pk>/": page("/domains/{domain}/"),
     "domains/<int:pk>/scan/": action("/domains/{domain}/scan/"),
     "domains/<int:pk>/policy/": Address(

@@ -36,7 +36,7 @@ def following(response, rel: str) -> str | None:
 
 
 PAGES = {
-    "domains": "/", "domain": "/domains/{domain}/", "sorted": "/domains/{domain}/?sort=-layers",
+    "overview": "/", "domains": "/domains/", "domain": "/domains/{domain}/", "sorted": "/domains/{domain}/?sort=-layers",
     "searched": "/domains/{domain}/?q=clone", "volumes": "/domains/{domain}/volumes/",
     "some volumes": "/domains/{domain}/volumes/?q=clone&image_format=qcow2",
     "findings": "/findings/", "some findings": "/findings/?domain={domain}&severity=warning&q=clone",

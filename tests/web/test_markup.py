@@ -163,7 +163,7 @@ def test_an_error_of_our_own_shows_a_page_and_no_traceback(browser, monkeypatch,
     monkeypatch.setattr("chains.inventory.selectors.domains", lambda: 1 / 0)
     client = browser("auditor")
     client.raise_request_exception = False
-    response = client.get("/")
+    response = client.get("/domains/")
     assert response.status_code == 500
     assert Page(response.text).wrong == []
     assert "ZeroDivisionError" not in response.text

@@ -148,7 +148,7 @@ def test_the_list_costs_the_same_for_many_domains(domain, browser, django_assert
             unreachable_since=timezone.now(), facts={"version": 5},
         )  # fmt: skip
     with django_assert_max_num_queries(8):
-        page = client.get("/").text
+        page = client.get("/domains/").text
     assert page.count("guests may come to write 3.0 × what fits") == 30
     assert "Not reachable since" in page
     with django_assert_max_num_queries(8):
