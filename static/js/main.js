@@ -1,6 +1,7 @@
 // Every page loads this one module; each part looks whether the page has work for it.
 
 import { startActivity } from "./activity.js";
+import { startLists } from "./lists.js";
 import { startMerge } from "./merge.js";
 import { startPlan } from "./plan.js";
 import { startReads } from "./reads.js";
@@ -13,3 +14,4 @@ startActivity();
 startReads();
 startPlan();
 startSelection();
+startLists();
