@@ -194,8 +194,10 @@ class Watched:
             self.elsewhere.append(url)
 
 
-@pytest.fixture
-def sign_in(site: Site, chromium: Browser) -> Iterator[Callable[..., Page]]:
+Enter = Callable[..., Page]
+
+
+def _visit(site: Site, chromium: Browser) -> Iterator[Enter]:
     """Signs somebody in, in a browser of their own; every page is watched, unless its line is cut."""
     contexts, watched = [], []
 
@@ -218,3 +220,15 @@ def sign_in(site: Site, chromium: Browser) -> Iterator[Callable[..., Page]]:
     for one, quiet in watched:
         assert one.elsewhere == []
         assert not quiet or one.errors == []
+
+
+@pytest.fixture
+def sign_in(site: Site, chromium: Browser) -> Iterator[Enter]:
+    """For one test."""
+    yield from _visit(site, chromium)
+
+
+@pytest.fixture(scope="module")
+def enter(site: Site, chromium: Browser) -> Iterator[Enter]:
+    """For all tests of a module."""
+    yield from _visit(site, chromium)

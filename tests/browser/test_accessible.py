@@ -1,0 +1,102 @@
+"""Every page, as a reader with other eyes or hands meets it: axe-core finds nothing to complain of."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from django.conf import settings
+from django.urls import Resolver404, resolve
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Site
+from tests.web.access import ADDRESSES
+
+pytestmark = pytest.mark.browser
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN = """async ([tags, rules]) => {
+  const only = rules ? {type: "rule", values: rules} : {type: "tag", values: tags};
+  const found = await axe.run(document, {runOnly: only, resultTypes: ["violations"]});
+  return found.violations.map((one) => `${one.id}: ${one.help}: ` +
+    one.nodes.slice(0, 3).map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? "")).join(" | "));
+}"""
+LINKS = "all => all.map((link) => new URL(link.getAttribute('href'), location.href).href)"
+# Pages whose way in is no link; and what the crawl leaves out: another program's pages, and files.
+EXTRA = ["/domains/999999/"]
+
+
+def pages_of_the_table() -> set[str]:
+    """Each route that somebody who is signed in looks at, by its pattern."""
+    seen = {
+        name for name, address in ADDRESSES.items() if address.get[2] in (200, frozenset({200}))
+    }
+    return {name for name in seen if not name.startswith(("api/", "admin/", "login/", "ws/"))}
+
+
+@pytest.fixture(scope="module")
+def journal(site: Site) -> None:
+    """A batch, its merges, a check and an acknowledged finding to look at."""
+    for line in (["run_batch", "lab", "--disk", "look/snap2.img", "--scope", "whole", "--wait"],):
+        argv = [sys.executable, str(settings.BASE_DIR / "manage.py"), *line]
+        done = subprocess.run(argv, env=site.environment, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+
+
+def crawl(page: Page, site: Site) -> dict[str, str]:
+    """One address of each route that links lead to."""
+    found: dict[str, str] = {}
+    todo = [f"{site.url}/"]
+    seen = set(todo)
+    while todo:
+        url = todo.pop(0)
+        path = url.removeprefix(site.url).partition("#")[0]
+        try:
+            route = resolve(path.partition("?")[0]).route
+        except Resolver404:
+            continue
+        if route in found or route.startswith(("admin/", "static/", "api/")):
+            continue
+        answer = page.request.get(url)
+        if "text/html" not in answer.headers.get("content-type", ""):
+            continue
+        found[route] = path
+        page.goto(url)
+        for link in page.eval_on_selector_all("a[href]", LINKS):
+            if link.startswith(site.url) and link not in seen:
+                seen.add(link)
+                todo.append(link)
+    return found
+
+
+@pytest.fixture(scope="module")
+def addresses(site: Site, journal: None, enter: Callable[..., Page]) -> dict[str, str]:
+    return crawl(enter("operator", quiet=False), site)
+
+
+def test_links_lead_to_every_page(addresses: dict[str, str]) -> None:
+    assert pages_of_the_table() - set(addresses) == set()
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_axe_finds_nothing(language, addresses, site, enter):
+    page = enter("admin", quiet=False)
+    page.context.add_cookies(
+        [{"name": settings.LANGUAGE_COOKIE_NAME, "value": language, "url": site.url}]
+    )
+    wrong = []
+    for path in [*addresses.values(), *EXTRA]:
+        page.emulate_media(color_scheme="light")
+        page.goto(site.url + path)
+        wrong += [f"{path} light: {text}" for text in violations(page)]
+        page.emulate_media(color_scheme="dark")
+        wrong += [f"{path} dark: {text}" for text in violations(page, ["color-contrast"])]
+    assert wrong == [], "\n" + "\n".join(wrong)
+
+
+def violations(page: Page, rules: list[str] | None = None) -> Iterator[str]:
+    page.evaluate(AXE)
+    yield from page.evaluate(RUN, [TAGS, rules])
