@@ -7,7 +7,7 @@ from zoneinfo import available_timezones
 
 from csp.constants import NONE, SELF
 
-from project import env
+from project import env, statics
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = env.var_directory(BASE_DIR)
@@ -49,6 +49,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -102,11 +103,11 @@ TIME_ZONE = env.env_choice(
     "STRATA_TIME_ZONE", "UTC", available_timezones(), "give a name like Europe/Prague"
 )
 
-STATIC_URL = "static/"
+# Served straight from the checkout, found at start, and kept by the browser for good.
+STATIC_URL = f"static/{statics.version(BASE_DIR / 'static')}/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Served straight from the checkout, found at start; the browser asks each time whether it changed.
 WHITENOISE_USE_FINDERS = True
-WHITENOISE_MAX_AGE = 0
+WHITENOISE_IMMUTABLE_FILE_TEST = r"^.+$"
 
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS

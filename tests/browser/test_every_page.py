@@ -1,4 +1,4 @@
-"""Every page, as a reader with other eyes or hands meets it: axe-core finds nothing to complain of."""
+"""Every page: for other eyes and hands, on narrow and wide screens, over a slow line."""
 
 import subprocess
 import sys
@@ -25,6 +25,12 @@ RUN = """async ([tags, rules]) => {
     one.nodes.slice(0, 3).map((node) => node.target.join(" ") + " " + (node.any[0]?.message ?? "")).join(" | "));
 }"""
 LINKS = "all => all.map((link) => new URL(link.getAttribute('href'), location.href).href)"
+SHIFTS = """window.shifted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+}).observe({ type: "layout-shift", buffered: true });"""
+# Bytes on the line, and what browsers call a good layout, halved.
+MOST_BYTES, MOST_SHIFT = 150_000, 0.05
 # Pages whose way in is no link; and what the crawl leaves out: another program's pages, and files.
 EXTRA = ["/domains/999999/"]
 
@@ -83,10 +89,7 @@ def test_links_lead_to_every_page(addresses: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_axe_finds_nothing(language, addresses, site, enter):
-    page = enter("admin", quiet=False)
-    page.context.add_cookies(
-        [{"name": settings.LANGUAGE_COOKIE_NAME, "value": language, "url": site.url}]
-    )
+    page = speaking(enter("admin", quiet=False), site, language)
     wrong = []
     for path in [*addresses.values(), *EXTRA]:
         page.emulate_media(color_scheme="light")
@@ -95,6 +98,66 @@ def test_axe_finds_nothing(language, addresses, site, enter):
         page.emulate_media(color_scheme="dark")
         wrong += [f"{path} dark: {text}" for text in violations(page, ["color-contrast"])]
     assert wrong == [], "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@pytest.mark.parametrize("width", [360, 3840])
+def test_no_page_is_wider_than_the_window(width, language, addresses, site, enter):
+    page = speaking(enter("admin", quiet=False), site, language)
+    page.set_viewport_size({"width": width, "height": 900})
+    wide = []
+    for path in [*addresses.values(), *EXTRA]:
+        page.goto(site.url + path)
+        found = page.evaluate("document.documentElement.scrollWidth")
+        if found > width:
+            wide.append(f"{path}: {found}")
+    assert wide == []
+
+
+def test_the_first_view_is_light_and_nothing_jumps(addresses, site, enter):
+    """Each page by a browser that has seen none yet: its bytes on the line, and its layout shifts."""
+    start = enter("operator", quiet=False)
+    heavy, jumped = [], []
+    for path in addresses.values():
+        context = start.context.browser.new_context(storage_state=start.context.storage_state())
+        page = context.new_page()
+        page.add_init_script(SHIFTS)
+        line = context.new_cdp_session(page)
+        line.send("Network.enable")
+        sizes: list[float] = []
+        line.on("Network.loadingFinished", lambda event, to=sizes: to.append(event["encodedDataLength"]))
+        page.goto(site.url + path, wait_until="networkidle")
+        if sum(sizes) > MOST_BYTES:
+            heavy.append(f"{path}: {sum(sizes) / 1000:.0f} kB in {len(sizes)} answers")
+        if (shift := page.evaluate("window.shifted")) > MOST_SHIFT:
+            jumped.append(f"{path}: {shift:.3f}")
+        context.close()
+    assert (heavy, jumped) == ([], [])
+
+
+def test_a_page_is_there_soon_over_a_long_line(addresses, site, enter):
+    """200 ms of latency, 10 Mbit/s: to read within two seconds, complete and live within five."""
+    start = enter("operator", quiet=False)
+    context = start.context.browser.new_context(storage_state=start.context.storage_state())
+    page = context.new_page()
+    line = context.new_cdp_session(page)
+    line.send("Network.enable")
+    line.send("Network.emulateNetworkConditions", {
+        "offline": False, "latency": 200, "downloadThroughput": 1_250_000, "uploadThroughput": 1_250_000,
+    })  # fmt: skip
+    page.goto(site.url, wait_until="commit")
+    page.wait_for_selector("[data-connection=live]", timeout=10_000)
+    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    live = page.evaluate("performance.now()")
+    context.close()
+    assert (painted < 2000, live < 5000) == (True, True), (painted, live)
+
+
+def speaking(page: Page, site: Site, language: str) -> Page:
+    """The page in this language."""
+    name = settings.LANGUAGE_COOKIE_NAME
+    page.context.add_cookies([{"name": name, "value": language, "url": site.url}])
+    return page
 
 
 def violations(page: Page, rules: list[str] | None = None) -> Iterator[str]:
