@@ -7,13 +7,14 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from chains.core.states import UNFINISHED, Kept
 from chains.models import AuditRecord, StorageDomain, User
 from chains.permissions import Action, allows
 
 admin.site.site_header = admin.site.site_title = "Strata"
-admin.site.index_title = "People and storage domains"
+admin.site.index_title = _("People and storage domains")
 # Roles stand on the person; groups have no meaning here.
 admin.site.unregister(Group)
 
@@ -26,7 +27,7 @@ class PeopleAdmin(UserAdmin):
     list_filter = ("role", "is_active")
     fieldsets = (
         (None, {"fields": ("username", "password", "role", "is_active", "is_staff")}),
-        ("Personal", {"fields": ("first_name", "last_name", "email")}),
+        (_("Personal"), {"fields": ("first_name", "last_name", "email")}),
     )
     add_fieldsets = (
         (None, {"fields": ("username", "password1", "password2", "role", "is_staff")}),

@@ -15,11 +15,12 @@ BELOW = {*PURE, "models"}
 ALLOWED: dict[str, set[str]] = {
     **PURE,
     "models": {"core"},
+    "words": {"core"},
     "permissions": BELOW,
     "inventory": BELOW | {"permissions"},
     "merges": BELOW | {"permissions", "inventory"},
     "tasks": BELOW | {"permissions", "inventory", "merges"},
-    "web": BELOW | {"permissions", "inventory", "merges", "tasks"},
+    "web": BELOW | {"permissions", "inventory", "merges", "tasks", "words"},
     "api": BELOW | {"permissions", "inventory", "merges", "tasks"},
     "live": BELOW | {"permissions", "inventory", "merges", "tasks"},
     "management": BELOW | {"permissions", "inventory", "merges", "tasks"},
@@ -28,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "apps": {"checks"},
     "checks": {"core", "qemu"},
     "migrations": {"models"},
-    "templatetags": {"core", "diagrams"},
+    "templatetags": {"core", "diagrams", "words"},
 }
 FRAMEWORKS = {"django", "channels", "procrastinate", "rest_framework", "psycopg"}
 PROCESSES = {

@@ -12,72 +12,52 @@ from django.utils.safestring import SafeString
 
 from chains.core import advice, names, standing, units
 from chains.core.plans import Plan
-from chains.core.states import UNDO
-from chains.core.witnesses import ENGINE, HEADER, METADATA, OWNERS, TAGS
 from chains.diagrams.palette import colour_class
+from chains.words import address, labels, numbers, prose
 
 register = template.Library()
 
-UNKNOWN = "–"
 _STATE_TONES = {
     "queued": "accent", "running": "accent", "succeeded": "ok", "done": "ok",
     "failed": "critical", "attention": "warning", "cancelled": "",
 }  # fmt: skip
-_STATE_WORDS = {"attention": "needs attention"}
-_STEPS = {
-    "preflight": "Check that the chain is still as planned",
-    "copy": "Copy the data to where it will stay",
-    "verify": "Compare old and new, byte for byte",
-    "switch": "Put the joined volume in the place of the old ones",
-    "remove": "Remove the volumes that nothing reads any more",
-}
 
-
-_UNDO_STEPS = {
-    "preflight": "Check that all is where the merge left it",
-    "switch": "Give the old layers their names, and put the overlays onto them",
-    "remove": "Let the joined volume go",
-}
-_VERIFICATIONS = {
-    "moved": "the moved bytes", "content": "the moved bytes, and every guest’s whole view",
-    "none": "none: sizes only",
-}  # fmt: skip
-_CANCELS = {
-    "convert": "The new volume is thrown away, and the chain stays as it was.",
-    "commit": "Every guest reads as before, but base has taken in what was copied so far: the restore points of base and of all below top are spoiled.",
-    "rebase": "Every guest reads as before; top may have grown by what was copied so far.",
-    "undo": "The joined volume stays, and the old layers are kept as before.",
-}
+# What `chains.words` writes, under the names that the pages call it by.
+register.filter("binary", numbers.binary)
+register.filter("signed_binary", numbers.signed_binary)
+register.filter("position", numbers.position)
+register.filter("bytes", numbers.exactly)
+register.filter("rate", numbers.rate)
+register.filter("sizes", numbers.sizes)
+register.filter("percent", numbers.percent)
+register.filter("duration", numbers.duration)
+register.filter("state_words", labels.state)
+register.filter("step_name", labels.step_name)
+register.filter("step_words", labels.step)
+register.filter("role_words", labels.role)
+register.filter("verification_words", labels.verification)
+register.filter("verdict_words", labels.verdict)
+register.filter("witness_words", labels.witness)
+register.filter("choice_words", labels.choice)
+register.filter("prose", prose.prose)
 
 
 @register.filter
-def binary(value: float | None) -> str:
-    """Bytes in binary units; a dash for what is not known."""
-    return UNKNOWN if value is None else units.binary(int(value))
-
-
-@register.filter
-def position(value: int) -> str:
-    """A place on a disk, exactly."""
-    return units.position(value)
-
-
-@register.filter
-def rate(value: float | None) -> str:
-    """Bytes a second."""
-    return UNKNOWN if value is None else f"{units.binary(int(value))}/s"
+def prose_list(texts: Iterable[str]) -> list[str]:
+    """Several sentences of the lower parts, each in the reader's language."""
+    return [prose.prose(text) for text in texts]
 
 
 @register.filter
 def visible(value: str | None) -> str:
     """A file name with nothing hidden in it; the template escapes it for HTML."""
-    return UNKNOWN if value is None else names.display(value)
+    return numbers.UNKNOWN if value is None else names.display(value)
 
 
 @register.filter
 def basename(value: str | None) -> str:
     """The last part of a path, fit to be shown."""
-    return UNKNOWN if value is None else names.display(value.rstrip("/").rpartition("/")[2])
+    return numbers.UNKNOWN if value is None else names.display(value.rstrip("/").rpartition("/")[2])
 
 
 @register.filter
@@ -95,46 +75,22 @@ def minus(value: int | None, other: int | None) -> int | None:
 
 
 @register.filter
-def duration(seconds: float | None) -> str:
-    """Seconds as ``8 s``, ``3 min 20 s``, ``2 h 5 min``: as static/js/words.js writes them."""
-    if seconds is None:
-        return UNKNOWN
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s" if whole else "< 1 s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-
-
-@register.filter
 def until(start: datetime | str | None, end: datetime | str | None) -> str:
     """How long something took, or has taken so far."""
     begin, finish = _moment(start), _moment(end)
     if begin is None:
-        return UNKNOWN
-    return duration(((finish or timezone.now()) - begin).total_seconds())
+        return numbers.UNKNOWN
+    return numbers.duration(((finish or timezone.now()) - begin).total_seconds())
 
 
 @register.filter
 def ago(value: datetime | str | None) -> str:
     """How long ago, in one unit: ``5 min ago``."""
-    at = _moment(value)
-    if at is None:
-        return "never"
-    seconds = (timezone.now() - at).total_seconds()
-    if seconds < 10:
-        return "just now"
-    for limit, unit, word in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
-        if seconds < limit:
-            return f"{int(seconds // unit)} {word} ago"
-    return f"{int(seconds // 86_400)} d ago"
+    return numbers.ago(_moment(value))
 
 
 @register.simple_tag
-def when(value: datetime | str | None, empty: str = UNKNOWN) -> SafeString | str:
+def when(value: datetime | str | None, empty: str = numbers.UNKNOWN) -> SafeString | str:
     """A moment as a time element: how long ago, on hover when; ui.js knows the reader's zone."""
     at = _moment(value)
     if at is None:
@@ -146,7 +102,7 @@ def when(value: datetime | str | None, empty: str = UNKNOWN) -> SafeString | str
 
 
 @register.simple_tag
-def moment(value: datetime | str | None, empty: str = UNKNOWN) -> SafeString | str:
+def moment(value: datetime | str | None, empty: str = numbers.UNKNOWN) -> SafeString | str:
     """A moment as a time element that says exactly when; ui.js knows the reader's zone."""
     at = _moment(value)
     if at is None:
@@ -166,6 +122,12 @@ def icon(name: str, label: str = "") -> SafeString:
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}"/></svg>', address)
 
 
+@register.simple_tag
+def words_address() -> str:
+    """Where the words of the scripts lie, in the reader's language."""
+    return address.words_address()
+
+
 @register.filter
 def state_tone(state: str) -> str:
     """The class of a state's badge."""
@@ -174,23 +136,10 @@ def state_tone(state: str) -> str:
 
 
 @register.filter
-def state_words(state: str) -> str:
-    """A state in words."""
-    return _STATE_WORDS.get(state, state)
-
-
-@register.filter
 def verdict_tone(verdict: str) -> str:
     """The class of the badge of what becomes of a disk in a batch."""
     tone = {"refused": "critical", "reading": "accent", "after": "warning"}.get(verdict, "")
     return f"badge badge-{tone}" if tone else "badge"
-
-
-@register.filter
-def verdict_words(verdict: str) -> str:
-    """What becomes of a disk in a batch, in words."""
-    words = {"nothing": "nothing to do", "reading": "being read", "after": "after another"}
-    return words.get(verdict, "not started" if verdict == "merge" else verdict)
 
 
 @register.filter
@@ -207,22 +156,9 @@ def notice_tone(state: str) -> str:
 
 
 @register.filter
-def step_words(name: str, strategy: str) -> str:
-    """What a step of a merge does, or of an undo."""
-    words = _UNDO_STEPS if strategy == UNDO else _STEPS
-    return words.get(name, name)
-
-
-@register.filter
 def broken_off(plan: Plan) -> str:
     """What a merge leaves that breaks off half-way."""
     return advice.broken_off(plan)
-
-
-@register.filter
-def verification_words(way: str) -> str:
-    """How a merge is proven."""
-    return _VERIFICATIONS.get(way, way)
 
 
 @register.filter
@@ -247,7 +183,7 @@ def domain_details(domain: Any) -> list[str]:
 def overcommit(domain: Any) -> SafeString:
     """How far a domain's guests may outgrow it: a ratio, and in words."""
     virtual = int(domain.virtual_total)
-    words = standing.overcommit_words(virtual, domain.capacity)
+    words = prose.prose(standing.overcommit_words(virtual, domain.capacity))
     ratio = standing.overcommit(virtual, domain.capacity)
     if ratio is None:
         return format_html('<span class="muted">{}</span>', words)
@@ -255,33 +191,15 @@ def overcommit(domain: Any) -> SafeString:
     return format_html(
         '<span class="{}">{}&nbsp;×</span> <span class="muted small">{}</span>',
         tone,
-        "< 0.01" if 0 < ratio < 0.01 else f"{ratio:.2f}",
+        f"< {numbers.number('0.01')}" if 0 < ratio < 0.01 else numbers.number(f"{ratio:.2f}"),
         words,
     )
 
 
 @register.filter
-def witness_words(name: str) -> str:
-    """Who goes by what a witness says."""
-    words = {
-        HEADER: "what QEMU reads", METADATA: "what oVirt believes", TAGS: "what vdsm finds volumes by",
-        ENGINE: "what oVirt runs VMs by", OWNERS: "what its VM is started with",
-    }  # fmt: skip
-    return words.get(name, "")
-
-
-@register.filter
 def cancel_words(merge: Any) -> str:
-    """What a cancelled merge leaves: said before, and left exactly so."""
-    if merge.plan.get("copied_aside"):
-        return "What was written comes back from its copy, and the chain stays as it was."
-    return _CANCELS.get(merge.strategy, "")
-
-
-@register.filter
-def signed_binary(value: int | None) -> str:
-    """Bytes that may be fewer than none."""
-    return f"−{units.binary(-value)}" if value is not None and value < 0 else binary(value)
+    """What a cancelled merge leaves."""
+    return labels.cancelling(merge.strategy, copied_aside=bool(merge.plan.get("copied_aside")))
 
 
 class _Figure(Protocol):

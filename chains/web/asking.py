@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import QueryDict
+from django.utils.translation import gettext as _
 
 from chains.core.errors import StrataError
 from chains.core.scopes import Scope
@@ -54,7 +55,7 @@ def options(asked: QueryDict) -> Options:
     ways = {way.value: way for way in Verification}
     way = ways.get(asked.get("verification", Verification.MOVED))
     if way is None:
-        raise StrataError("There is no such verification.")
+        raise StrataError(_("There is no such verification."))
     return Options(way, parse_rate(asked.get("rate", "")))
 
 

@@ -18,6 +18,7 @@ from chains.models import Batch, StorageDomain
 from chains.permissions import Action, allows
 from chains.web import asking
 from chains.web.guard import needs, origin, person, refuse
+from chains.words.prose import prose
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -105,5 +106,5 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         batches.cancel_batch(found, person(request), origin(request))
     except RefusedError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     return redirect("batch", pk=pk)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.translation import gettext as _
 
 from chains.inventory.asking import BadRequestError
 from chains.inventory.exports import TYPES
@@ -14,7 +15,7 @@ def wanted(request: HttpRequest) -> str:
     """The kind of file that the address asks for, "" for a page; raises BadRequestError."""
     kind = request.GET.get("format", "")
     if kind and kind not in TYPES:
-        raise BadRequestError(f"format is one of: {', '.join(TYPES)}.")
+        raise BadRequestError(_("format is one of: %(kinds)s.") % {"kinds": ", ".join(TYPES)})
     return kind
 
 

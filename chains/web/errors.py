@@ -6,31 +6,35 @@ would leave a database connection behind that nobody closes.
 
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils import translation
 
 from chains import VERSION
 from chains.inventory.asking import BadRequestError
 
 
-def _page(name: str, status: int, **context: str) -> HttpResponse:
-    return HttpResponse(render_to_string(name, {"version": VERSION, **context}), status=status)
+def _page(request: HttpRequest, name: str, status: int, **context: str) -> HttpResponse:
+    # An error may come before the language of the request was chosen.
+    with translation.override(translation.get_language_from_request(request)):
+        text = render_to_string(name, {"version": VERSION, **context})
+    return HttpResponse(text, status=status)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """400; with the reason where it is one of ours, for Django's are for programmers."""
     ours = isinstance(exception, BadRequestError)
-    return _page("400.html", 400, reason=str(exception) if ours else "")
+    return _page(request, "400.html", 400, reason=str(exception) if ours else "")
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
-    return _page("403.html", 403, reason=str(exception))
+    return _page(request, "403.html", 403, reason=str(exception))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404."""
-    return _page("404.html", 404)
+    return _page(request, "404.html", 404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500."""
-    return _page("500.html", 500)
+    return _page(request, "500.html", 500)

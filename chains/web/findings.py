@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from chains.inventory import findings, selectors
@@ -36,7 +37,7 @@ def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
     except BadRequestError as error:
         context = _context(pk) | {"wrong": str(error), "reason": reason, "until": until}
         return render(request, "web/finding.html", context, status=400)
-    messages.success(request, "Acknowledged.")
+    messages.success(request, _("Acknowledged."))
     return redirect("finding", pk=pk)
 
 

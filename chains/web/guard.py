@@ -7,12 +7,20 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.translation import gettext, gettext_noop
 
 from chains.inventory.asking import BadRequestError
 from chains.permissions import Action, allows
 from chains.web.errors import bad_request, forbidden
 
 View = Callable[..., HttpResponseBase]
+_REFUSALS = {
+    Action.VIEW: gettext_noop("Your role may not view."),
+    Action.SCAN: gettext_noop("Your role may not scan."),
+    Action.MERGE: gettext_noop("Your role may not merge."),
+    Action.MANAGE_DOMAINS: gettext_noop("Your role may not manage domains."),
+    Action.MANAGE_PEOPLE: gettext_noop("Your role may not manage people."),
+}
 
 
 def needs(action: Action) -> Callable[[View], View]:
@@ -36,7 +44,7 @@ def needs(action: Action) -> Callable[[View], View]:
 def refuse(request: HttpRequest, action: Action) -> HttpResponse:
     """Our 403 page, for an action."""
     # Returned, not raised: for Django's log a refusal that is raised is worth a traceback.
-    return forbidden(request, PermissionDenied(f"Your role may not {action.value}."))
+    return forbidden(request, PermissionDenied(gettext(_REFUSALS[action])))
 
 
 def origin(request: HttpRequest) -> str:

@@ -3,6 +3,7 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from chains.core.thresholds import LABELS
@@ -11,6 +12,7 @@ from chains.inventory.asking import BadRequestError
 from chains.models import StorageDomain
 from chains.permissions import Action, allows
 from chains.web.guard import needs, origin, person, refuse
+from chains.words.prose import prose
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -49,9 +51,9 @@ def schedule(request: HttpRequest, pk: int) -> HttpResponse:
         seconds = registering.seconds_of(words)
         registering.set_schedule(domain, seconds, person(request), origin(request))
     except BadRequestError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     else:
-        messages.success(request, "Saved.")
+        messages.success(request, _("Saved."))
     return redirect("domain", pk=pk)
 
 
@@ -64,7 +66,7 @@ def _save(request: HttpRequest, domain: StorageDomain | None) -> bool:
         values = limits.from_words(_words(request.POST))
         limits.set_thresholds(domain, values, person(request), origin(request))
     except BadRequestError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
         return False
-    messages.success(request, f"Saved. {limits.EFFECT}")
+    messages.success(request, f"{_('Saved.')} {prose(limits.EFFECT)}")
     return True

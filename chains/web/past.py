@@ -11,9 +11,9 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from chains.core.units import binary
 from chains.diagrams.trend import Series, Trend, thinned, trend_svg
 from chains.inventory import exports, history
 from chains.inventory.asking import BadRequestError
@@ -21,6 +21,7 @@ from chains.models import Disk, DiskHistory, DomainHistory, StorageDomain
 from chains.permissions import Action
 from chains.web.downloads import download, wanted
 from chains.web.guard import needs
+from chains.words import numbers
 
 PAGE = 50
 TABLE = 60  # notes that the table below a chart shows: the newest
@@ -32,13 +33,16 @@ def domain_card(domain: StorageDomain) -> dict[str, Any]:
     rows = history.domain_history(domain)
     rows = [rows[index] for index in thinned([row.at.timestamp() for row in rows])]
     series = [
-        Series("Volumes", [row.volumes for row in rows], _count),
-        Series("Deepest chain", [row.deepest for row in rows], _count),
-        Series("On disk", [float(row.on_disk) for row in rows], _bytes),
-        Series("Free", [row.free for row in rows], _bytes),
-        Series("Findings", [row.critical + row.warning + row.info for row in rows], _count),
+        Series(_("Volumes"), [row.volumes for row in rows], _count),
+        Series(_("Deepest chain"), [row.deepest for row in rows], _count),
+        Series(_("On disk"), [float(row.on_disk) for row in rows], _bytes),
+        Series(_("Free"), [row.free for row in rows], _bytes),
+        Series(_("Findings"), [row.critical + row.warning + row.info for row in rows], _count),
     ]
-    return {"trend": _drawn(rows, series, "The domain over time"), "notes": rows[: -TABLE - 1 : -1]}
+    return {
+        "trend": _drawn(rows, series, _("The domain over time")),
+        "notes": rows[: -TABLE - 1 : -1],
+    }
 
 
 def disk_card(disk: Disk) -> dict[str, Any]:
@@ -46,10 +50,13 @@ def disk_card(disk: Disk) -> dict[str, Any]:
     rows = history.disk_history(disk)
     rows = [rows[index] for index in thinned([row.at.timestamp() for row in rows])]
     series = [
-        Series("Layers", [row.layers for row in rows], _count),
-        Series("On disk", [row.on_disk for row in rows], _bytes),
+        Series(_("Layers"), [row.layers for row in rows], _count),
+        Series(_("On disk"), [row.on_disk for row in rows], _bytes),
     ]
-    return {"trend": _drawn(rows, series, "The disk over time"), "notes": rows[: -TABLE - 1 : -1]}
+    return {
+        "trend": _drawn(rows, series, _("The disk over time")),
+        "notes": rows[: -TABLE - 1 : -1],
+    }
 
 
 def _drawn(
@@ -73,7 +80,7 @@ def _count(value: float) -> str:
 
 
 def _bytes(value: float) -> str:
-    return binary(int(value))
+    return numbers.binary(int(value))
 
 
 @require_safe

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.cache import cache as stored
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from chains.core.costs import Strategy
 from chains.core.plans import Plan
@@ -16,6 +17,7 @@ from chains.diagrams.forest_dot import forest_dots
 from chains.diagrams.render import RenderError, digest, render_many
 from chains.diagrams.types import DrawnVolume, Mark
 from chains.models import Disk, Finding, Volume
+from chains.words.prose import prose
 
 CACHE_SECONDS = 24 * 3600
 _RANK = {"": 0, "info": 1, "warning": 2, "critical": 3}
@@ -35,7 +37,7 @@ def many(sources: Sequence[str], title: str) -> list[SafeString]:
         try:
             drawn = render_many([sources[n] for n in missing], title=title)
         except RenderError as error:
-            return [_message(str(error)) for _ in sources]
+            return [_message(prose(str(error))) for _ in sources]
         fresh = {keys[n]: text for n, text in zip(missing, drawn, strict=True)}
         stored.set_many(fresh, CACHE_SECONDS)
         known |= fresh
@@ -65,7 +67,7 @@ def drawn(volume: Volume, role: str, severity: str = "") -> DrawnVolume:
         key=f"v{volume.pk}", name=os.path.basename(volume.path), path=volume.path,
         format=volume.format, virtual_size=volume.virtual_size, on_disk=volume.on_disk, role=role,
         url=f"{_volumes()}{volume.pk}/", severity=severity,
-        note="in use" if volume.in_use else "",
+        note=_("in use") if volume.in_use else "",
     )  # fmt: skip
 
 
@@ -126,7 +128,7 @@ def chain(
     if (below := foot(volumes[-1], findings)) is not None:
         nodes.append(below)
     source = chain_dot(nodes, fold_over=2000 if unfold else 24, unfold_url="?all=1")
-    return svg(source, f"Chain of {disk.name}")
+    return svg(source, _("Chain of %(disk)s") % {"disk": disk.name})
 
 
 def forest(volumes: list[Volume], findings: Sequence[Finding]) -> list[SafeString]:
@@ -142,7 +144,7 @@ def forest(volumes: list[Volume], findings: Sequence[Finding]) -> list[SafeStrin
         if (below := foot(volume, findings)) is not None:
             nodes.append(below)
             edges.append((below.key, f"v{volume.pk}"))
-    return many(forest_dots(nodes, edges), "Chains of the domain") if nodes else []
+    return many(forest_dots(nodes, edges), _("Chains of the domain")) if nodes else []
 
 
 def before_after(
@@ -172,7 +174,9 @@ def before_after(
             ))  # fmt: skip
         elif path not in plan.layers:
             after.append(_marked(node, Mark.CHANGED if touched else Mark.NONE))
-    return svg(chain_dot(before), "Before the merge"), svg(chain_dot(after), "After the merge")
+    return svg(chain_dot(before), _("Before the merge")), svg(
+        chain_dot(after), _("After the merge")
+    )
 
 
 def _marked(node: DrawnVolume, mark: Mark) -> DrawnVolume:

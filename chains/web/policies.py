@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from chains.inventory.asking import BadRequestError
@@ -13,6 +14,7 @@ from chains.merges import selectors as merge_selectors
 from chains.models import Merge, StorageDomain
 from chains.permissions import Action
 from chains.web.guard import needs, origin, person
+from chains.words.prose import prose
 
 FIELDS = ("keep", "merges_at_once", "window", "rate")
 
@@ -38,9 +40,9 @@ def policy(request: HttpRequest, pk: int) -> HttpResponse:
         wanted = policies.Policy.from_words(words, policies.Policy.of(domain))
         policies.set_policy(domain, wanted, person(request), origin(request))
     except BadRequestError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     else:
-        messages.success(request, "Saved.")
+        messages.success(request, _("Saved."))
     return redirect("domain", pk=pk)
 
 
@@ -62,7 +64,7 @@ def undo(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         back = services.request_undo(merge, person(request), origin(request))
     except services.RefusedError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
         return redirect("merge", pk=pk)
     return redirect("merge", pk=back.pk)
 
@@ -75,6 +77,6 @@ def purge(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         services.request_purge(merge, person(request), origin(request))
     except services.RefusedError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     return redirect("domain" if request.POST.get("next") == "domain" else "merge",
                     pk=merge.domain_id if request.POST.get("next") == "domain" else pk)  # fmt: skip

@@ -7,12 +7,12 @@ from typing import Any
 from django.http import QueryDict
 from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from chains.core.copies import CopyTable
 from chains.core.measure import QEMU_L2_CACHE, MergeCost, merge_costs
 from chains.core.names import display
 from chains.core.reads import Slice, slice_view
-from chains.core.units import binary, position
 from chains.diagrams.palette import colour_class
 from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.types import ReadsPicture, ReadsRow
@@ -20,6 +20,7 @@ from chains.inventory import blockmaps
 from chains.inventory.recent import disk_view
 from chains.models import BlockMap, Disk, Volume, VolumeMap
 from chains.web.pictures import svg
+from chains.words.numbers import binary, position
 
 COLUMNS = 32
 # Of longer chains the page shows the merges of neighbours, and of the whole; the API has all.
@@ -224,7 +225,7 @@ def _draw(disk: Disk, volumes: list[Volume], view: Slice, cluster: int) -> SafeS
     ]
     return svg(
         reads_dot(ReadsPicture(starts, lengths, rows, owner, urls)),
-        f"Redirected reads of {disk.name}",
+        _("Redirected reads of %(disk)s") % {"disk": disk.name},
     )
 
 
@@ -232,4 +233,7 @@ def _detail(volume: Volume, start: int, length: int, held: int, answered: int) -
     if not held:
         return ""
     name = display(os.path.basename(volume.path))
-    return f"{name}: holds {binary(held)} of the {binary(length)} at {position(start)}, answers {binary(answered)}"
+    return _("%(layer)s: holds %(held)s of the %(length)s at %(start)s, answers %(answered)s") % {
+        "layer": name, "held": binary(held), "length": binary(length),
+        "start": position(start), "answered": binary(answered),
+    }  # fmt: skip

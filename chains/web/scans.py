@@ -12,6 +12,7 @@ from chains.inventory import scanning, selectors, services, volumes
 from chains.models import Finding, Scan, Volume
 from chains.permissions import Action
 from chains.web.guard import needs, origin, person
+from chains.words.prose import prose
 
 
 def card(volume: Volume, overlays: int, findings: list[Finding]) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         scanning.cancel_scan(scan, person(request), origin(request))
     except StrataError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     pages = {"activity", "domains"}
     return redirect(request.POST["next"]) if request.POST.get("next") in pages else _page_of(scan)
 
@@ -54,5 +55,5 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         services.request_check(volume, person(request), origin(request))
     except StrataError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     return redirect("volume", pk=pk)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chains.web import batches, findings, limits, lists, past, policies, scans, views
+from chains.web import batches, findings, limits, lists, past, policies, reader, scans, views
 from chains.web.overview import overview
 
 urlpatterns = [
@@ -35,4 +35,5 @@ urlpatterns = [
     path("findings/<int:pk>/acknowledge/", findings.acknowledge, name="finding-acknowledge"),
     path("findings/<int:pk>/reopen/", findings.reopen, name="finding-reopen"),
     path("activity/", views.activity, name="activity"),
+    path("words/<slug:language>/<slug:version>.js", reader.words, name="words"),
 ]

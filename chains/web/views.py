@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from chains.core.advice import advice
@@ -27,6 +28,7 @@ from chains.web import asking, lists, past, pictures, policies, scans
 from chains.web.downloads import wanted
 from chains.web.guard import needs, origin, person, refuse
 from chains.web.reads import reads
+from chains.words.prose import prose
 
 # Of a domain's findings its own page shows the worst; they have a page for themselves.
 FINDINGS = 20
@@ -70,7 +72,9 @@ def domain_scan(request: HttpRequest, pk: int) -> HttpResponse:
     services.request_scan(found, person(request), origin(request))
     if not selectors.worker_alive(found.storage_host):
         messages.warning(
-            request, f"No worker of {found.storage_host} is alive: the scan waits for one."
+            request,
+            _("No worker of %(host)s is alive: the scan waits for one.")
+            % {"host": found.storage_host},
         )
     return _back(request, redirect("domain", pk=pk))
 
@@ -210,7 +214,7 @@ def _act(request: HttpRequest, pk: int, service: Callable[[Merge, Any, str], Non
     try:
         service(found, person(request), origin(request))
     except merge_services.RefusedError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     return redirect("merge", pk=pk)
 
 

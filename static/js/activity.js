@@ -5,11 +5,11 @@
 // "disk:5" (block maps and merges of it), "volume:6" (checks of it), "merge:7" or "all" marks a place for bars.
 
 import { refreshSoon } from "./fragments.js";
+import { gettext } from "./i18n.js";
 import { connect } from "./live.js";
+import { stateWords, title as titleOf } from "./states.js";
 import { element } from "./ui.js";
 import { percent } from "./words.js";
-
-const STATES = { queued: "queued", running: "running", attention: "needs attention" };
 
 export function startActivity() {
   const main = document.querySelector('[data-live="activity"]');
@@ -86,7 +86,7 @@ class Page {
     }
     const bar = row.querySelector("progress");
     const [state, figure] = row.querySelectorAll("[data-part]");
-    setText(state, operation.cancel_requested ? "cancelling" : (STATES[operation.state] ?? operation.state));
+    setText(state, operation.cancel_requested ? gettext("cancelling") : stateWords(operation.state));
     // A bar never runs backwards, whatever order the news came in.
     const value = Math.max(operation.percent ?? 0, this.highest.get(name) ?? 0);
     this.highest.set(name, value);
@@ -120,7 +120,7 @@ function makeRow(operation, name) {
   const row = element("div", "operation");
   row.dataset.key = name;
   const words = element("div", "operation-words");
-  const title = element("a", "", operation.title);
+  const title = element("a", "", titleOf(operation.title));
   // An address of our own: a message could not make it anything else.
   title.href = new URL(operation.url, location.origin).pathname;
   const state = element("span");
@@ -132,7 +132,7 @@ function makeRow(operation, name) {
   words.append(title, side);
   const bar = element("progress", "bar");
   bar.max = 100;
-  bar.setAttribute("aria-label", operation.title);
+  bar.setAttribute("aria-label", titleOf(operation.title));
   row.append(words, bar);
   return row;
 }

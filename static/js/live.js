@@ -1,6 +1,8 @@
 // One live source: a websocket that is opened anew when it dies, and polling for as long as it is
 // away. Whoever listens gets whole snapshots, in order, and never has to ask where they came from.
 
+import { gettext } from "./i18n.js";
+
 const FIRST_DELAY = 250;
 // A page is to be right again within two seconds of the server's return.
 const LONGEST_DELAY = 1_200;
@@ -15,10 +17,10 @@ const NOT_ALLOWED = 4403;
 const NOT_FOUND = 4404;
 
 const WORDS = {
-  connecting: "Connecting…",
-  live: "Live",
-  reconnecting: "Reconnecting…",
-  ended: "Signed out: reload this page to sign in again",
+  connecting: gettext("Connecting…"),
+  live: gettext("Live"),
+  reconnecting: gettext("Reconnecting…"),
+  ended: gettext("Signed out: reload this page to sign in again"),
   finished: "",
 };
 

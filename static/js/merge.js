@@ -1,11 +1,12 @@
 // The page of one merge, live: state, bar, figures, and each step with its commands.
 
 import { refreshSoon } from "./fragments.js";
+import { gettext, interpolate } from "./i18n.js";
 import { connect } from "./live.js";
+import { stateWords } from "./states.js";
 import { element } from "./ui.js";
 import { binary, duration, percent } from "./words.js";
 
-const STATE_WORDS = { attention: "needs attention" };
 const TONES = {
   queued: "accent",
   running: "accent",
@@ -40,6 +41,7 @@ class MergePage {
     this.state = root.dataset.state;
     this.highest = Number(root.querySelector("[data-bar]")?.value ?? 0);
     this.news = null;
+    this.asked = new Map();
   }
 
   take(news) {
@@ -67,15 +69,30 @@ class MergePage {
   paintState(news) {
     this.root.dataset.state = news.state;
     const cancelling = news.cancel_requested && ["queued", "running"].includes(news.state);
-    paintBadge(this.part("state"), news.state, cancelling ? "cancelling…" : undefined);
+    paintBadge(this.part("state"), news.state, cancelling ? gettext("cancelling…") : undefined);
     const message = this.part("message");
-    setText(message, news.message);
     const waits = this.part("waits");
-    setText(waits, news.waits);
-    waits.closest("[data-waits]").hidden = !news.waits;
-    message.parentElement.hidden = !news.message;
+    this.say(message, news.message);
+    this.say(waits, news.waits);
+    waits.closest("[data-waits]").hidden = !news.waits || !waits.textContent;
+    message.parentElement.hidden = !news.message || !message.textContent;
+    message.closest("[data-refresh]").hidden = !news.message && !news.waits;
     const tone = { attention: "notice-warning", failed: "notice-critical", succeeded: "notice-ok" };
     message.parentElement.className = `notice ${tone[news.state] ?? ""}`;
+  }
+
+  /** Messages are English; in another language the server writes them into the page. */
+  say(node, text) {
+    if (document.documentElement.lang === "en") {
+      setText(node, text);
+      return;
+    }
+    if (node.dataset.said === text) return;
+    const part = node.dataset.part;
+    if (text && this.asked.get(part) !== text) {
+      this.asked.set(part, text);
+      refreshSoon();
+    }
   }
 
   paintBar(news) {
@@ -84,8 +101,11 @@ class MergePage {
     bar.value = this.highest;
     bar.className = `bar bar-tall bar-${TONES[news.state] ?? "none"}`;
     setText(this.part("percent"), percent(this.highest));
-    setText(this.part("bytes"), `${binary(news.bytes_done)} of ${binary(news.bytes_total)}`);
-    setText(this.part("throughput"), news.throughput === null ? UNKNOWN : `${binary(Math.round(news.throughput))}/s`);
+    setText(this.part("bytes"), interpolate(gettext("%(part)s of %(whole)s"), {
+      part: binary(news.bytes_done),
+      whole: binary(news.bytes_total),
+    }));
+    setText(this.part("throughput"), speed(news.throughput));
     setText(this.part("left"), news.seconds_left === null ? UNKNOWN : duration(news.seconds_left));
   }
 
@@ -94,7 +114,7 @@ class MergePage {
     if (!row) return;
     if (row.dataset.state !== state) {
       row.dataset.state = state;
-      setText(row.querySelector("[data-step-state]"), state);
+      setText(row.querySelector("[data-step-state]"), stateWords(state));
       const shape = row.querySelector("[data-step-icon] use");
       shape.setAttribute("href", `${shape.getAttribute("href").split("#")[0]}#${state}`);
       if (state === "running") row.setAttribute("aria-current", "step");
@@ -123,6 +143,10 @@ class MergePage {
   }
 }
 
+function speed(bytes) {
+  return bytes === null ? UNKNOWN : interpolate(gettext("%(size)s/s"), { size: binary(Math.round(bytes)) });
+}
+
 /** A step that was broken off because somebody asked for it has not failed. */
 function stepState(step, news) {
   return step.state === "failed" && news.state === "cancelled" ? "cancelled" : step.state;
@@ -131,7 +155,7 @@ function stepState(step, news) {
 function paintBadge(badge, state, words) {
   const tone = TONES[state];
   badge.className = tone ? `badge badge-${tone}` : "badge";
-  setText(badge, words ?? STATE_WORDS[state] ?? state);
+  setText(badge, words ?? stateWords(state));
 }
 
 function paintCommands(list, text) {

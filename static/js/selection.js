@@ -1,6 +1,8 @@
 // Choosing disks in a table: all of a page with one box, and a bar that says how many are chosen.
 // Without scripts the boxes and the bar's button are a plain form.
 
+import { gettext, interpolate, ngettext } from "./i18n.js";
+
 const BOXES = 'input[type="checkbox"][name="disk"]';
 
 export function startSelection() {
@@ -29,7 +31,8 @@ function paint() {
   bar.classList.add("is-live");
   bar.classList.toggle("is-empty", chosen === 0);
   const words = bar.querySelector("[data-selection-words]");
-  const text = chosen === 0 ? "No disk chosen" : `${chosen} disk${chosen === 1 ? "" : "s"} chosen`;
+  const form = ngettext("%(count)s disk chosen", "%(count)s disks chosen", chosen);
+  const text = chosen === 0 ? gettext("No disk chosen") : interpolate(form, { count: chosen });
   if (words.textContent !== text) words.textContent = text;
   bar.querySelector("button").disabled = chosen === 0;
   const all = document.querySelector("[data-select-all]");

@@ -1,7 +1,8 @@
 // Small courtesies of every page: the theme, the menu, times in the reader's zone, a question before
 // what can not be undone, and no form sent twice.
 
-import { ago, moment } from "./words.js";
+import { gettext, interpolate } from "./i18n.js";
+import { ago, moment, ZONE } from "./words.js";
 
 export function startUi() {
   startTheme();
@@ -13,6 +14,7 @@ export function startUi() {
 }
 
 const THEMES = ["system", "light", "dark"];
+const WORDS = { system: gettext("system"), light: gettext("light"), dark: gettext("dark") };
 
 function startTheme() {
   const button = document.querySelector("[data-theme-toggle]");
@@ -22,7 +24,10 @@ function startTheme() {
   const paint = () => {
     const theme = document.documentElement.dataset.theme ?? "system";
     const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
-    const words = `Theme: ${theme}. Change to ${next}.`;
+    const words = interpolate(gettext("Theme: %(theme)s. Change to %(next)s."), {
+      theme: WORDS[theme],
+      next: WORDS[next],
+    });
     shape.setAttribute("href", `${sprite}#theme${theme === "system" ? "" : `-${theme}`}`);
     button.querySelector("[data-theme-words]").textContent = words;
     button.title = words;
@@ -103,8 +108,8 @@ function ask(form) {
   heading.id = "confirm-heading";
   dialog.setAttribute("aria-labelledby", heading.id);
   const actions = element("div", "actions");
-  const no = element("button", "button", form.dataset.confirmNo ?? "Back");
-  const yes = element("button", form.dataset.confirmTone ?? "button button-danger", form.dataset.confirmYes ?? "Yes");
+  const no = element("button", "button", form.dataset.confirmNo ?? gettext("Back"));
+  const yes = element("button", form.dataset.confirmTone ?? "button button-danger", form.dataset.confirmYes ?? gettext("Yes"));
   no.value = "no";
   yes.value = "yes";
   no.autofocus = true;
@@ -131,13 +136,14 @@ export function element(tag, className = "", text = "") {
   return made;
 }
 
-/** Put every time into words of now, and into the reader's zone. */
+/** Put every time into words of now, and into the reader's zone where the server did not know it. */
 export function freshenTimes() {
   const now = new Date();
+  const known = document.documentElement.dataset.zone === ZONE;
   for (const time of document.querySelectorAll("time[datetime]")) {
     const date = new Date(time.dateTime);
     if (Number.isNaN(date.getTime())) continue;
-    const exact = moment(date);
+    const exact = known ? time.title || time.textContent : moment(date);
     if (time.title !== exact) time.title = exact;
     const words = "ago" in time.dataset ? ago(date, now) : exact;
     if (time.textContent !== words) time.textContent = words;

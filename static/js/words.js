@@ -1,6 +1,10 @@
-// Numbers and times as people read them; the same words as chains/core/units.py writes.
+// Numbers and times as people read them; the same words as chains/words/numbers.py writes.
 
-const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+import { gettext, interpolate, number } from "./i18n.js";
+
+const UNITS = [
+  gettext("B"), gettext("KiB"), gettext("MiB"), gettext("GiB"), gettext("TiB"), gettext("PiB"), gettext("EiB"),
+];
 
 /** Bytes in binary units, three significant digits. */
 export function binary(bytes) {
@@ -15,7 +19,7 @@ export function binary(bytes) {
     text = "1";
     unit += 1;
   }
-  return `${text} ${UNITS[unit]}`;
+  return `${number(text)} ${UNITS[unit]}`;
 }
 
 function digits(value) {
@@ -28,28 +32,35 @@ function digits(value) {
 /** Seconds as `8 s`, `3 min 20 s`, `2 h 5 min`. */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  if (whole === 0) return "< 1 s";
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  if (whole === 0) return gettext("< 1 s");
+  if (whole < 60) return interpolate(gettext("%(s)s s"), { s: whole });
+  const min = Math.floor(whole / 60);
+  if (min < 60) {
+    const form = whole % 60 ? gettext("%(min)s min %(s)s s") : gettext("%(min)s min");
+    return interpolate(form, { min, s: whole % 60 });
+  }
+  const form = min % 60 ? gettext("%(h)s h %(min)s min") : gettext("%(h)s h");
+  return interpolate(form, { h: Math.floor(min / 60), min: min % 60 });
 }
 
 /** Percent without running ahead: 100 is only said of what is done. */
 export function percent(value) {
   if (value >= 100) return "100 %";
-  return value < 10 ? `${(Math.floor(value * 10) / 10).toFixed(1)} %` : `${Math.floor(value)} %`;
+  return value < 10 ? `${number((Math.floor(value * 10) / 10).toFixed(1))} %` : `${Math.floor(value)} %`;
 }
 
 /** How long ago: `just now`, `5 min ago`, `3 d ago`. */
 export function ago(date, now = new Date()) {
   const seconds = (now - date) / 1000;
-  if (seconds < 10) return "just now";
-  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${Math.floor(seconds / 86_400)} d ago`;
+  if (seconds < 10) return gettext("just now");
+  if (seconds < 60) return counted(gettext("%(count)s s ago"), seconds);
+  if (seconds < 3600) return counted(gettext("%(count)s min ago"), seconds / 60);
+  if (seconds < 86_400) return counted(gettext("%(count)s h ago"), seconds / 3600);
+  return counted(gettext("%(count)s d ago"), seconds / 86_400);
+}
+
+function counted(form, count) {
+  return interpolate(form, { count: Math.floor(count) });
 }
 
 const CLOCK = new Intl.DateTimeFormat("en-CA", {
@@ -62,6 +73,9 @@ const CLOCK = new Intl.DateTimeFormat("en-CA", {
   hourCycle: "h23",
   timeZoneName: "short",
 });
+
+/** The reader's own zone, as the server knows it too once it was told. */
+export const ZONE = CLOCK.resolvedOptions().timeZone;
 
 /** A moment in the reader's own zone: `2026-07-01 14:03:22 CEST`. */
 export function moment(date) {

@@ -178,6 +178,14 @@ ADDRESSES: dict[str, Address] = {
     "merges/<int:pk>/undo/": action("/merges/{kept}/undo/"),
     "merges/<int:pk>/purge/": action("/merges/{kept}/purge/"),
     "activity/": page("/activity/"),
+    "words/<slug:language>/<slug:version>.js": Address(
+        "/words/ru/now.js", (200, 200, 200, 200), (405, 405, 405, 405), public=True,
+        other=EVERYBODY_OTHER,
+    ),
+    "i18n/setlang/": Address(
+        "/i18n/setlang/", (302, 302, 302, 302), (302, 302, 302, 302), public=True,
+        other=EVERYBODY_OTHER,
+    ),
     "api/v1/schema/": resource("/api/v1/schema/"),
     "api/v1/domains/": resource("/api/v1/domains/"),
     "api/v1/domains/<int:pk>/": resource("/api/v1/domains/{domain}/"),

@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 ADDRESSES = {"href", "src", "action", "formaction", "poster", "data", "srcset", "xlink:href"}
-SAFE_SRC = re.compile(r"/static/[\w./-]+\.js")
+SAFE_SRC = re.compile(r"/(?:static|words)/[\w./-]+\.js")
 OUTSIDE = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 VOID = {
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track",

@@ -1,0 +1,1 @@
+"""How the pages say things in the reader's language: numbers, names of states, prose of the lower parts."""
