@@ -23,6 +23,14 @@ FORMATS: Final = ("raw", "qcow2")
 BY_ID: Final = Order("id", F("id"), Kind.NUMBER)
 NEWEST_FIRST: Final = replace(BY_ID, descending=True)
 BY_PATH: Final = Order("path", F("path"), Kind.NAME)
+VOLUME_ORDERS: Final = {
+    order.word: order
+    for order in (
+        BY_PATH,
+        Order("on_disk", F("on_disk"), Kind.NUMBER),
+        Order("modified", F("modified"), Kind.MOMENT),
+    )
+}
 WORST_FIRST: Final = Order("rank", F("rank"), Kind.NUMBER)
 DISK_ORDERS: Final = {
     order.word: order
@@ -187,9 +195,12 @@ def _only_of_one_domain(**words: str) -> None:
         raise BadRequestError(f"{given[0]} is asked of one domain: name it.")
 
 
-def volume_order(asked: VolumeFilter) -> Order:
-    """The order of a domain's volumes."""
-    return replace(BY_PATH, lead="in_use") if asked.in_use == "unknown" else BY_PATH
+def volume_order(asked: VolumeFilter, sort: str = "") -> Order:
+    """The order of a domain's volumes, by path when there is no such column; - before it: descending."""
+    order = VOLUME_ORDERS.get(sort.removeprefix("-"), BY_PATH)
+    if order.word == BY_PATH.word and asked.in_use == "unknown":
+        order = replace(order, lead="in_use")
+    return replace(order, descending=sort == f"-{order.word}")
 
 
 def disk_order(sort: str) -> Order:

@@ -62,6 +62,8 @@ class Volume(models.Model):
             # Rare ones may lie together at the end of a million paths.
             models.Index(fields=["domain", "format", "path"], name="volumes_by_format"),
             models.Index(fields=["domain", "in_use", "path"], name="volumes_by_use"),
+            models.Index(fields=["domain", "on_disk", "id"], name="volumes_by_on_disk"),
+            models.Index(fields=["domain", "modified", "id"], name="volumes_by_age"),
             models.Index(
                 fields=["domain", "path"], condition=Q(not_seen_since__isnull=False),
                 name="volumes_not_seen",

@@ -43,6 +43,12 @@ register.filter("prose", prose.prose)
 
 
 @register.filter
+def counted(total: Any, kind: str) -> str:
+    """A `Total` in words, by the kind of its rows."""
+    return labels.counted(total.count, kind, total.more)
+
+
+@register.filter
 def prose_list(texts: Iterable[str]) -> list[str]:
     """Several sentences of the lower parts, each in the reader's language."""
     return [prose.prose(text) for text in texts]

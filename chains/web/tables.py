@@ -48,6 +48,11 @@ class TableView:
         """How many rows a page may have."""
         return ROWS
 
+    @property
+    def rows_word(self) -> int | None:
+        """What the address of a page says of its size: nothing when it is the usual one."""
+        return None if self.rows == DEFAULT_ROWS else self.rows
+
     def remember(self, response: HttpResponseBase) -> HttpResponseBase:
         """Keep it for the next visit, when the address said something of it."""
         if self.told:

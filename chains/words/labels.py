@@ -1,8 +1,9 @@
 """The words of states, steps, roles and verdicts, in the reader's language."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from django.utils.translation import gettext, gettext_noop
+from django.utils.formats import number_format
+from django.utils.translation import gettext, gettext_noop, ngettext
 
 from chains.core.states import UNDO
 from chains.core.witnesses import ENGINE, HEADER, METADATA, OWNERS, TAGS
@@ -120,3 +121,21 @@ def cancelling(strategy: str, *, copied_aside: bool) -> str:
 def choice(name: str) -> str:
     """A choice of a filter, a role, a kind of domain or of scan."""
     return _say(_CHOICES, name)
+
+
+# Functions, so that the plural of the reader's language is found when the number is known.
+_COUNTED: dict[str, Callable[[int], str]] = {
+    "disk": lambda n: ngettext("%(n)s disk", "%(n)s disks", n),
+    "volume": lambda n: ngettext("%(n)s volume", "%(n)s volumes", n),
+    "finding": lambda n: ngettext("%(n)s finding", "%(n)s findings", n),
+    "merge": lambda n: ngettext("%(n)s merge", "%(n)s merges", n),
+    "scan": lambda n: ngettext("%(n)s scan", "%(n)s scans", n),
+    "batch": lambda n: ngettext("%(n)s batch", "%(n)s batches", n),
+    "record": lambda n: ngettext("%(n)s record", "%(n)s records", n),
+}
+
+
+def counted(count: int, kind: str, more: bool) -> str:
+    """How many rows of a kind a list has: ``1,204 disks``, ``more than 1,000 disks``."""
+    words = _COUNTED[kind](count) % {"n": number_format(count, force_grouping=True)}
+    return gettext("more than %(counted)s") % {"counted": words} if more else words
