@@ -63,6 +63,29 @@ def sizes(text: str) -> str:
     return _SIZE.sub(written, text)
 
 
+_LISTED = re.compile(rf"(?:[a-z]+ )?{_SIZE.pattern}(?:, (?:[a-z]+ )?{_SIZE.pattern})*", re.ASCII)
+
+
+def listed(text: str) -> str:
+    """A size, or a list of them with a word each; any other text is a name, and stays as it is."""
+    return sizes(text) if _LISTED.fullmatch(text) else text
+
+
+_SPAN = re.compile(r"([0-9]{1,12})(s|min|h|d)", re.ASCII)
+
+
+def span_words(text: str) -> str:
+    """A length of time as `core.units.span` writes it (``30d``), in words that fit a sentence."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        return text
+    words = {
+        "s": gettext("%(count)s s"), "min": gettext("%(count)s min"),
+        "h": gettext("%(count)s h"), "d": gettext("%(count)s d"),
+    }  # fmt: skip
+    return words[found[2]] % {"count": found[1]}
+
+
 def percent(value: float | None, decimals: int = 1) -> str:
     """A percentage with its sign."""
     return UNKNOWN if value is None else f"{number(f'{value:.{decimals}f}')} %"
