@@ -139,6 +139,11 @@ def _run_command(command: BaseCommand, argv: list[str]) -> None:
     try:
         with database_for(argv[1], options):
             command.execute(*args, **options)
+    except (OperationalError, postgres.PostgresError) as error:
+        # Some commands promise an exit code of their own for a database that can not be reached.
+        if code := getattr(command, "without_database", 0):
+            raise CommandError(explain(error), returncode=code) from None
+        raise
     finally:
         from django.db import connections
 

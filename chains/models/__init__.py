@@ -5,11 +5,12 @@ from chains.models.history import DiskHistory, DomainHistory
 from chains.models.inventory import Disk, Finding, Volume
 from chains.models.maps import BlockMap, VolumeMap
 from chains.models.merges import Batch, Merge, MergeStep, Notice
-from chains.models.people import AuditRecord, Role, User
+from chains.models.people import AuditRecord, AuditSeal, Role, User
 from chains.models.scans import Scan, ScanKind, ScanState
 
 __all__ = [
     "AuditRecord",
+    "AuditSeal",
     "Batch",
     "BlockMap",
     "Disk",
