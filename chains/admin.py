@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from chains.core.states import UNFINISHED, Kept
+from chains.inventory import audit
 from chains.models import AuditRecord, StorageDomain, User
 from chains.permissions import Action, allows
 
@@ -17,6 +18,12 @@ admin.site.site_header = admin.site.site_title = "Strata"
 admin.site.index_title = _("People and storage domains")
 # Roles stand on the person; groups have no meaning here.
 admin.site.unregister(Group)
+
+
+def _record(request: HttpRequest, action: str, subject: str, **details: Any) -> None:
+    user = request.user
+    assert isinstance(user, User)
+    audit.record(user, audit.origin_of(request.META), action, subject, **details)
 
 
 @admin.register(User)
@@ -50,6 +57,23 @@ class DomainAdmin(admin.ModelAdmin):
     fields = ("name", "kind", "path_text", "storage_host", "read_only")
     readonly_fields = ("kind", "path_text")
     actions = None  # a domain is deleted on its own page, which knows of its merges
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """With its record, in the transaction that the admin holds."""
+        before = StorageDomain.objects.get(pk=obj.pk)
+        super().save_model(request, obj, form, change)
+        told = {
+            name: [getattr(before, name), getattr(obj, name)]
+            for name in ("name", "read_only", "storage_host") if name in form.changed_data
+        }  # fmt: skip
+        if told:
+            _record(request, "change domain", before.name, domain=obj.pk, **told)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """With its record; merges, scans and the inventory of it go, the records of them stay."""
+        facts = {"kind": obj.kind, "path": obj.path_text, "merges": obj.merges.count()}
+        _record(request, "remove domain", obj.name, domain=obj.pk, **facts)
+        super().delete_model(request, obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Not here."""

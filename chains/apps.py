@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class ChainsConfig(AppConfig):
-    """Registers the system checks when Django is up."""
+    """Registers the system checks, and what records changes of people, when Django is up."""
 
     name = "chains"
     verbose_name = "Strata"
@@ -13,3 +13,6 @@ class ChainsConfig(AppConfig):
     def ready(self) -> None:
         """Register what Django finds only when it is imported."""
         from chains import checks  # noqa: F401  the import registers them
+        from chains.inventory import people
+
+        people.connect()

@@ -3,7 +3,7 @@
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
 
-from chains.api import batches, inventory, lists, merging, scans, views
+from chains.api import batches, inventory, lists, merging, scans, trail, views
 
 _ROUTES = {
     "schema/": (views.Schema, "api-schema"),
@@ -40,6 +40,8 @@ _ROUTES = {
     "batches/plan/": (batches.BatchPlan, "api-batch-plan"),
     "batches/<int:pk>/": (batches.BatchDetail, "api-batch"),
     "batches/<int:pk>/cancel/": (batches.BatchCancel, "api-batch-cancel"),
+    "audit/": (trail.Records, "api-audit"),
+    "audit/head/": (trail.Head, "api-audit-head"),
     "activity/": (views.Activity, "api-activity"),
 }
 

@@ -17,7 +17,7 @@ from chains.api.asking import base_and_top, manner
 from chains.api.parsers import BoundedJSONParser
 from chains.api.permissions import ByRole
 from chains.core.plans import PlanError
-from chains.inventory import blockmaps, selectors, services
+from chains.inventory import audit, blockmaps, selectors, services
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
 from chains.merges.scoped import NothingToJoinError
@@ -27,7 +27,7 @@ from chains.permissions import Action
 
 def origin(request: Request) -> str:
     """Where a request came from, for the audit record."""
-    return str(request.META.get("REMOTE_ADDR") or "unknown")
+    return audit.origin_of(request.META)
 
 
 def person(request: Request) -> User:

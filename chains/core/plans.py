@@ -1,5 +1,7 @@
 """Merge plans: what a merge of base…top would do, cost and destroy, or why it is refused. Pure."""
 
+import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -62,6 +64,13 @@ class Plan:
     def base(self) -> str:
         """The lowest layer that the merge joins."""
         return self.layers[-1]
+
+    @property
+    def digest(self) -> str:
+        """What stands for a plan in a confirmation: its work, not the free space of the moment."""
+        facts = [self.strategy, *self.layers, self.below or "", *self.overlays]
+        facts.append(str(self.bytes_to_copy))
+        return hashlib.sha256(os.fsencode("\0".join(facts))).hexdigest()[:32]
 
     @property
     def left_over(self) -> tuple[str, ...]:

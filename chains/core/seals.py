@@ -9,6 +9,7 @@ result, and its details as PostgreSQL prints a `jsonb`. Moments are UTC: `2026-0
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -44,6 +45,11 @@ class Link:
     hash: str
     sealed_at: str
     texts: tuple[str, ...] | None
+
+
+def moment(at: datetime) -> str:
+    """As it stands in the text that is hashed."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def digest(previous: str, sealed_at: str, texts: tuple[str, ...]) -> str:
@@ -99,5 +105,9 @@ class Walk:
         if place >= link.seq:
             text = f"Seal {link.seq} was written after seal {place}, and stands before it."
             return Fault(Kind.REORDERED, text)
-        between = f"Seal {link.seq} was written next after seal {place}" if place else f"Seal {link.seq} was the first"
+        between = (
+            f"Seal {link.seq} was written next after seal {place}"
+            if place
+            else f"Seal {link.seq} was the first"
+        )
         return Fault(Kind.INSERTED, f"{between}: what stands before it was put in or moved.")

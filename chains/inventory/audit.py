@@ -5,8 +5,11 @@ import pwd
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+
+from django.utils import timezone
 
 from chains.core.names import display
 from chains.inventory import news
@@ -54,6 +57,11 @@ acting: ContextVar[Acting] = ContextVar("acting", default=Acting())  # noqa: B03
 def origin_of(meta: Mapping[str, Any]) -> str:
     """Where a request came from: the address of the client, as the server knows it."""
     return str(meta.get("REMOTE_ADDR") or "unknown")
+
+
+def seconds_since(moment: datetime) -> float:
+    """How long something took that ends now."""
+    return round((timezone.now() - moment).total_seconds(), 3)
 
 
 def record(

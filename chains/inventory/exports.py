@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from chains.core.names import portable
+from chains.core.seals import moment
 
 Columns = Mapping[str, Callable[[Any], Any]]
 TYPES: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -18,6 +19,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 def _fields(*names: str) -> dict[str, Callable[[Any], Any]]:
     # (The default binds each name now; the type checker can not tell a lambda's default argument.)
     return {name: lambda row, name=name: getattr(row, name) for name in names}  # type: ignore[misc]
+
+
+def _fields_as(**names: str) -> dict[str, Callable[[Any], Any]]:
+    return {word: lambda row, name=name: getattr(row, name) for word, name in names.items()}  # type: ignore[misc]
 
 
 DISK_COLUMNS: Final[Columns] = _fields(
@@ -43,6 +48,29 @@ FINDING_COLUMNS: Final[Columns] = (
     | {"acknowledged_by": lambda row: row.acknowledged_by and row.acknowledged_by.get_username()}
     | _fields("acknowledged_at", "acknowledged_until", "reason")
 )  # fmt: skip
+
+
+def _of_seal(name: str) -> Callable[[Any], Any]:
+    return lambda row: getattr(getattr(row, "seal", None), name, None)
+
+
+def _sealed_at(row: Any) -> str | None:
+    at = _of_seal("sealed_at")(row)
+    return None if at is None else moment(at)
+
+
+# Moments as they are hashed; in CSV the details, too: so that a file can be verified by itself.
+RECORD_COLUMNS: Final[dict[str, Callable[[Any], Any]]] = (
+    {"seq": _of_seal("seq"), "id": lambda row: row.pk, "at": lambda row: moment(row.at)}
+    | _fields("actor", "origin", "action", "subject", "result", "details")
+    | {"sealed_at": _sealed_at, "previous": _of_seal("previous"), "hash": _of_seal("hash")}
+)
+DETAILS_AS_TEXT = "details_text"  # an annotation of the rows
+
+
+def record_columns(kind: str) -> Columns:
+    """Of audit records."""
+    return RECORD_COLUMNS | (_fields_as(details=DETAILS_AS_TEXT) if kind == "csv" else {})
 
 
 HISTORY_COLUMNS: Final[Columns] = {"name": lambda row: portable(row.name)} | _fields(

@@ -178,7 +178,8 @@ def reopen(finding: Finding, user: User | None, origin: str) -> None:
         _audited(finding, user, origin, "reopen finding")
 
 
-def _audited(finding: Finding, user: User | None, origin: str, action: str, **details: str) -> None:
+def _audited(finding: Finding, user: User | None, origin: str, action: str, **details: Any) -> None:
     subject = f"{finding.code}: {finding.path_text or finding.domain.name}"
-    audit.record(user, origin, action, subject, finding=finding.pk, **details)
+    audit.record(user, origin, action, subject, domain=finding.domain_id,
+                 finding=finding.pk, **details)  # fmt: skip
     count(finding.domain)

@@ -81,12 +81,13 @@ def set_thresholds(
         raise BadRequestError(str(error)) from None
     with transaction.atomic():
         before = _replace(domain, found)
-        told = {
+        told: dict[str, Any] = {
             name: [_words(before, name), _words(found, name)]
             for name in LABELS if before.get(name) != found.get(name)
         }  # fmt: skip
         if told:
             subject = domain.name if domain is not None else ALL
+            told |= {"domain": domain.pk} if domain is not None else {}
             audit.record(user, origin, "change thresholds", subject, **told)
     if domain is not None:
         domain.refresh_from_db()

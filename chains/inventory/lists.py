@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, time
 from typing import Any, Final, Self, TypeVar
 
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Left
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
 
 from chains.core.findings import Code, Severity
+from chains.inventory import audit
 from chains.inventory.asking import BadRequestError
 from chains.inventory.findings import RANK
+from chains.inventory.history import MOMENT_YEARS
 from chains.inventory.paging import Kind, Order, Page, Total, total
 from chains.inventory.search import cleaned, contains
-from chains.models import Disk, Finding, StorageDomain, Volume
+from chains.models import AuditRecord, Disk, Finding, StorageDomain, Volume
 from chains.models.inventory import NAME_ORDER
 
 SEVERITIES: Final = tuple(severity.value for severity in Severity)
@@ -20,6 +25,7 @@ CODES: Final = tuple(sorted(code.value for code in Code))
 USES: Final = ("yes", "no", "unknown")
 STATES: Final = ("open", "acknowledged", "resolved", "any")
 FORMATS: Final = ("raw", "qcow2")
+RESULTS: Final = tuple(result.value for result in audit.Result)
 BY_ID: Final = Order("id", F("id"), Kind.NUMBER)
 NEWEST_FIRST: Final = replace(BY_ID, descending=True)
 BY_PATH: Final = Order("path", F("path"), Kind.NAME)
@@ -31,6 +37,7 @@ VOLUME_ORDERS: Final = {
         Order("modified", F("modified"), Kind.MOMENT),
     )
 }
+LATEST_FIRST: Final = Order("at", F("at"), Kind.MOMENT, descending=True)
 WORST_FIRST: Final = Order("rank", F("rank"), Kind.NUMBER)
 DISK_ORDERS: Final = {
     order.word: order
@@ -158,6 +165,40 @@ class FindingFilter(_Filter):
         return rows.filter(contains("path_text", self.q)) if self.q else rows
 
 
+@dataclass(frozen=True)
+class RecordFilter(_Filter):
+    """Of audit records; `q` is a part of the subject, `since` and `until` hold both ends."""
+
+    person: str = ""
+    action: str = ""
+    origin: str = ""
+    result: str = ""
+    q: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @classmethod
+    def from_words(cls, words: Words) -> Self:
+        """Raises BadRequestError."""
+        return cls(
+            cleaned(words.get("person", "")), _one_of(words, "action", audit.ACTIONS),
+            cleaned(words.get("origin", "")), _one_of(words, "result", RESULTS),
+            cleaned(words.get("q", "")), _moment(words, "from", time.min), _moment(words, "to", time.max),
+        )  # fmt: skip
+
+    def rows(self) -> QuerySet[AuditRecord]:
+        """The records that are asked for, each with its seal."""
+        columns = {"actor": "person", "action": "action", "origin": "origin", "result": "result"}
+        asked = {column: getattr(self, word) for column, word in columns.items()}
+        rows = AuditRecord.objects.select_related("seal")
+        rows = rows.filter(**{column: value for column, value in asked.items() if value})
+        if self.since is not None:
+            rows = rows.filter(at__gte=self.since)
+        if self.until is not None:
+            rows = rows.filter(at__lte=self.until)
+        return rows.filter(contains("subject", self.q)) if self.q else rows
+
+
 def disks(domain: StorageDomain | None, asked: DiskFilter) -> QuerySet[Disk]:
     """The disks of a domain, or of all; raises BadRequestError for what is asked of one domain only."""
     rows = Disk.objects.select_related("active").defer(*_long("active__"))
@@ -229,6 +270,23 @@ def _one_of(words: Words, name: str, known: Collection[str]) -> str:
     if value and value not in known:
         raise BadRequestError(f"{name} is one of: {', '.join(known)}.")
     return value
+
+
+def _moment(words: Words, name: str, part: time) -> datetime | None:
+    """A moment, or of a day its beginning or end, in the zone of the settings."""
+    text = words.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        day = parse_date(text)
+        found = datetime.combine(day, part) if day is not None else parse_datetime(text)
+        if found is None or not MOMENT_YEARS[0] <= found.year <= MOMENT_YEARS[1]:
+            raise ValueError
+        return found if timezone.is_aware(found) else timezone.make_aware(found)
+    except (ValueError, OverflowError):
+        raise BadRequestError(
+            f"{name} is a day like 2026-11-01, or a moment like 2026-11-01T12:00."
+        ) from None
 
 
 def _number(words: Words, name: str) -> int | None:

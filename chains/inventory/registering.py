@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 
@@ -69,15 +69,20 @@ def register(
         scan_seconds=wish.scan_seconds,
     )  # fmt: skip
     _check_wish(domain)
-    told = {"kind": str(wish.kind), "path": domain.path_text, "read_only": wish.read_only}
+    told: dict[str, Any] = {
+        "kind": str(wish.kind),
+        "path": domain.path_text,
+        "read_only": wish.read_only,
+    }
     told |= {"profile": wish.profile} if wish.profile != AUTO else {}
     told |= {"options": dict(wish.options)} if wish.options else {}
     try:
         with transaction.atomic():
             domain.save(force_insert=True)
             audit.record(
-                user, origin, "add domain", name, **told, scan_every=span(wish.scan_seconds)
-            )
+                user, origin, "add domain", name, domain=domain.pk, **told,
+                scan_every=span(wish.scan_seconds),
+            )  # fmt: skip
     except IntegrityError:
         raise StrataError(_TAKEN.format(name)) from None
     return domain
@@ -142,7 +147,8 @@ def set_schedule(domain: StorageDomain, seconds: int, user: User | None, origin:
     _check_schedule(seconds)
     with transaction.atomic():
         StorageDomain.objects.filter(pk=domain.pk).update(scan_seconds=seconds, next_scan_at=None)
-        audit.record(user, origin, "change domain", domain.name, scan_every=span(seconds))
+        audit.record(user, origin, "change domain", domain.name, domain=domain.pk,
+                     scan_every=span(seconds))  # fmt: skip
     domain.refresh_from_db()
 
 
@@ -164,8 +170,9 @@ def set_driver(
     with transaction.atomic():
         domain.save(update_fields=["profile", "options"])
         audit.record(
-            user, origin, "change domain", domain.name, profile=domain.profile, options=kept
-        )
+            user, origin, "change domain", domain.name, domain=domain.pk, profile=domain.profile,
+            options=kept,
+        )  # fmt: skip
 
 
 def seconds_of(text: str) -> int:

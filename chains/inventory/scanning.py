@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Lock, Thread
+from typing import Any
 
 from django.conf import settings
 from django.db import Error, connection, transaction
@@ -202,6 +203,36 @@ def _end(scan: Scan, state: ScanState, message: str) -> None:
         _step(scan)
         if scan.kind == ScanKind.DOMAIN and state == ScanState.SUCCEEDED:
             StorageDomain.objects.filter(pk=scan.domain_id).update(last_scan=scan)
+        _record_end(scan.pk)
+
+
+def _record_end(pk: int) -> None:
+    """Block maps are read because somebody looks: of these only the end that somebody asked for counts."""
+    scan = Scan.objects.select_related("domain", "volume", "requested_by").get(pk=pk)
+    if scan.kind == ScanKind.BLOCKS and not scan.cancel_requested:
+        return
+    facts = {
+        "domain": scan.domain_id, "volume": scan.volume_id, "scan": scan.pk, "message": scan.message,
+        "asked_by": scan.requested_by.get_username() if scan.requested_by else "",
+    }  # fmt: skip
+    told: dict[str, Any] = {name: value for name, value in facts.items() if value}
+    if scan.started_at is not None:
+        told["seconds"] = audit.seconds_since(scan.started_at)
+    audit.record(
+        None,
+        audit.WORKER,
+        scan.get_kind_display(),
+        _subject(scan),
+        audit.Result(scan.state),
+        **told,
+    )
+
+
+def _subject(scan: Scan) -> str:
+    """As the record says it in which it was asked for."""
+    if scan.kind == ScanKind.CHECK and scan.volume is not None:
+        return f"{scan.domain.name}: {scan.volume.path_text}"
+    return scan.domain.name
 
 
 def give_up(pk: int) -> None:
@@ -229,8 +260,9 @@ def cancel_scan(scan: Scan, user: User | None, origin: str) -> None:
         if not unfinished.update(cancel_requested=True):
             raise StrataError("It has ended already.")
         audit.record(
-            user, origin, f"cancel {scan.get_kind_display()}", scan.domain.name, scan=scan.pk
-        )
+            user, origin, f"cancel {scan.get_kind_display()}", _subject(scan), audit.Result.ASKED,
+            domain=scan.domain_id, scan=scan.pk,
+        )  # fmt: skip
         _step(scan)
     if unfinished.filter(state=ScanState.QUEUED).exists():
         _end(scan, ScanState.CANCELLED, "Cancelled before it began.")

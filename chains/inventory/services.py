@@ -8,6 +8,7 @@ from django.utils import timezone
 from chains.core.errors import StrataError
 from chains.inventory import audit, news
 from chains.inventory.asking import check
+from chains.inventory.audit import Result
 from chains.inventory.jobs import SCAN, enqueue
 from chains.inventory.registering import Wish, register
 from chains.inventory.volumes import check_refusal
@@ -42,8 +43,11 @@ def request_scan(
 ) -> Scan:
     """A scan of the domain: the one that waits or runs already, or a new one; raises NotAllowedError."""
     check(user, Action.SCAN)
-    scan = _request(ScanKind.DOMAIN, domain, None, user, queue=queue)
-    audit.record(user, origin, "scan", domain.name, scan=scan.pk)
+    with transaction.atomic():
+        scan = _request(ScanKind.DOMAIN, domain, None, user, queue=queue)
+        audit.record(
+            user, origin, "scan", domain.name, Result.ASKED, domain=domain.pk, scan=scan.pk
+        )
     return scan
 
 
@@ -57,8 +61,12 @@ def request_check(volume: Volume, user: User | None, origin: str, *, queue: bool
     check(user, Action.SCAN)
     if why := check_refusal(volume):
         raise StrataError(why)
-    scan = _request(ScanKind.CHECK, volume.domain, None, user, volume=volume, queue=queue)
-    audit.record(user, origin, "check", f"{volume.domain.name}: {volume.path_text}", scan=scan.pk)
+    with transaction.atomic():
+        scan = _request(ScanKind.CHECK, volume.domain, None, user, volume=volume, queue=queue)
+        audit.record(
+            user, origin, "check", f"{volume.domain.name}: {volume.path_text}", Result.ASKED,
+            domain=volume.domain_id, volume=volume.pk, scan=scan.pk,
+        )  # fmt: skip
     return scan
 
 

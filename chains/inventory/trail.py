@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
 
 from chains.core.seals import GENESIS, Fault, Kind, Link, Walk, digest
+from chains.inventory.exports import DETAILS_AS_TEXT
 from chains.models import AuditRecord, AuditSeal
 
 PART = 10_000
@@ -70,6 +73,16 @@ class Report:
         }  # fmt: skip
 
 
+def records() -> QuerySet[AuditRecord]:
+    """All records, each with its seal."""
+    return AuditRecord.objects.select_related("seal")
+
+
+def with_texts(rows: QuerySet[AuditRecord]) -> QuerySet[AuditRecord]:
+    """The same for a file: the details also as the text that was hashed."""
+    return rows.annotate(**{DETAILS_AS_TEXT: Cast("details", TextField())})
+
+
 def head() -> tuple[int, str]:
     """How many records are sealed, and the hash of the last one."""
     row = AuditSeal.objects.order_by("-seq").values_list("seq", "hash").first()
@@ -106,7 +119,9 @@ def verify(expect: str = "") -> Report:
             report.add(fault)
     report.count, report.head = walk.count, walk.head
     for pk in _column(_UNSEALED):
-        report.add(Fault(Kind.INSERTED, f"Record {pk} has no seal: it was put in beside the chain."))
+        report.add(
+            Fault(Kind.INSERTED, f"Record {pk} has no seal: it was put in beside the chain.")
+        )
     if not found:
         text = f"No seal has the hash {expect}: the end of the chain was cut off, or all of it rewritten."
         report.add(Fault(Kind.TRUNCATED, text))

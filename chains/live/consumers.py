@@ -8,7 +8,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from chains.live.hub import ACTIVITY, Message, Topic, hub, read
+from chains.live.hub import ACTIVITY, AUDIT, Message, Topic, hub, read
 from chains.models import User
 from chains.permissions import Action, allows
 
@@ -87,6 +87,12 @@ async def _reload(pk: int) -> User | None:
 
 class ActivityConsumer(TopicConsumer):
     """What runs, and what has just ended."""
+
+
+class AuditConsumer(TopicConsumer):
+    """Where the chain of the audit records stands."""
+
+    topic = AUDIT
 
 
 class MergeConsumer(TopicConsumer):

@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from channels.db import database_sync_to_async
 
+from chains.inventory import audit, trail
 from chains.inventory.news import CHANNEL
 from chains.merges import fence
 from chains.merges.selectors import activity_live, merge_live
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 Message = dict[str, Any]
 Topic = str
 ACTIVITY: Topic = "activity"
+AUDIT: Topic = audit.NEWS
+LISTS = frozenset({ACTIVITY, AUDIT})
 # A burst of changes (a progress bar at ten a second) is one message to the lists.
 ACTIVITY_GAP = 0.25
 RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -34,6 +37,8 @@ def read(topic: Topic) -> Message | None:
     """The whole state that a topic stands for; None when its row is gone."""
     if topic == ACTIVITY:
         return activity_live()
+    if topic == AUDIT:
+        return trail.message()
     try:
         return merge_live(int(topic.removeprefix("merge:")))
     except Merge.DoesNotExist:
@@ -102,23 +107,27 @@ class Hub:
 
     def _take(self, payload: str) -> None:
         news = json.loads(payload)
+        if news["kind"] == audit.NEWS:
+            self._mark(AUDIT)
+            return
         self._mark(f"{news['kind']}:{news['id']}")
         self._mark(ACTIVITY)
 
     async def _deliver(self) -> None:
         loop = asyncio.get_running_loop()
-        lists_at = 0.0
+        lists_at = dict.fromkeys(LISTS, 0.0)
         while True:
             await self._wake.wait()
             self._wake.clear()
             topics, self._stale = self._stale, set()
-            if ACTIVITY in topics and loop.time() < lists_at:
-                topics.discard(ACTIVITY)
-                self._stale.add(ACTIVITY)
-                loop.call_at(lists_at, self._wake.set)
+            for topic in topics & LISTS:
+                if loop.time() < lists_at[topic]:
+                    topics.discard(topic)
+                    self._stale.add(topic)
+                    loop.call_at(lists_at[topic], self._wake.set)
             for topic in topics:
-                if topic == ACTIVITY:
-                    lists_at = loop.time() + ACTIVITY_GAP
+                if topic in LISTS:
+                    lists_at[topic] = loop.time() + ACTIVITY_GAP
                 await self._hand_out(topic)
 
     async def _hand_out(self, topic: Topic) -> None:

@@ -12,7 +12,9 @@ from chains.core.scopes import Scope
 from chains.core.states import UNFINISHED, MergeState
 from chains.inventory import audit
 from chains.inventory.asking import check
+from chains.inventory.audit import Result
 from chains.merges import services
+from chains.merges.audited import batch_moved, domain_facts
 from chains.merges.batch_plans import Row, Verdict, plan_batch
 from chains.merges.choosing import Selection
 from chains.merges.options import DEFAULT, Options
@@ -51,9 +53,11 @@ def request_batch(
     with transaction.atomic():
         batch.save(update_fields=["plan"])
         audit.record(
-            user, origin, "batch", str(batch), scope=scope.words, domain=domain.name,
-            started=started, left_out=len(record) - started,
+            user, origin, "batch", str(batch), Result.ASKED, **domain_facts(domain), batch=batch.pk,
+            scope=scope.words, started=started, left_out=len(record) - started,
+            plans={row["name"]: row["digest"] for row in record if row["merge"]},
         )  # fmt: skip
+        batch_moved(batch.pk)
         if queue:
             dispatch_domain(StorageDomain.objects.get(pk=domain.pk))
     return batch
@@ -104,7 +108,8 @@ def cancel_batch(batch: Batch, user: User | None, origin: str) -> int:
         cancelled += 1
     if not cancelled:
         raise RefusedError(["No merge of this batch can be cancelled any more."])
-    audit.record(user, origin, "cancel batch", str(batch), merges=cancelled)
+    audit.record(user, origin, "cancel batch", str(batch), Result.ASKED, **domain_facts(batch.domain),
+                 batch=batch.pk, merges=cancelled)  # fmt: skip
     return cancelled
 
 

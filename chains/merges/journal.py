@@ -11,7 +11,7 @@ from django.utils import timezone
 from chains.core.progress import Progress
 from chains.core.states import Kept, MergeState, StepName, StepState, may_go
 from chains.inventory import news
-from chains.merges import notices
+from chains.merges import audited, notices
 from chains.models import Merge, MergeStep
 
 
@@ -46,6 +46,7 @@ def set_state(pk: int, state: MergeState, message: str = "") -> None:
         if state != MergeState.RUNNING:
             values |= {"seconds_left": None, "throughput": None}
         _touch(pk, **values)
+        audited.merge_moved(merge, state, message)
         if state != merge.state:
             notices.write(pk)
 

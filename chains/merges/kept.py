@@ -18,6 +18,7 @@ from chains.core.plans import Plan
 from chains.core.states import Kept
 from chains.inventory import audit
 from chains.merges import files, journal
+from chains.merges.audited import merge_facts
 from chains.merges.work import StopError
 from chains.models import Merge, StorageDomain
 from chains.storage.directory import share
@@ -155,7 +156,10 @@ def reconcile(domain: StorageDomain) -> None:
     """What somebody has taken away by hand is no longer kept, and gives nothing back; raises OSError."""
     for merge in domain.merges.filter(kept=Kept.KEPT.value):
         if not left_of(domain.path, [KeptFile.from_json(row) for row in merge.kept_files]):
-            journal.set_kept(merge.pk, Kept.PURGED)
+            with transaction.atomic():
+                journal.set_kept(merge.pk, Kept.PURGED)
+                audit.record(None, audit.WORKER, "purge", str(merge), **merge_facts(merge),
+                             message="Somebody has taken away by hand what was kept aside.")  # fmt: skip
 
 
 def purge(pk: int) -> None:
@@ -168,4 +172,5 @@ def purge(pk: int) -> None:
     clear(merge.domain.path, [KeptFile.from_json(row) for row in merge.kept_files])
     with transaction.atomic():
         journal.set_kept(pk, Kept.PURGED)
-        audit.record(None, "worker", "purge", str(merge), bytes=merge.kept_bytes)
+        audit.record(None, audit.WORKER, "purge", str(merge), audit.Result.SUCCEEDED,
+                     **merge_facts(merge), bytes=merge.kept_bytes)  # fmt: skip

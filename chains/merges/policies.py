@@ -74,10 +74,12 @@ def set_policy(domain: StorageDomain, policy: Policy, user: User | None, origin:
     """Change it; raises NotAllowedError, BadRequestError. Merges that run go on as they began."""
     check(user, Action.MANAGE_DOMAINS)
     policy.check()
+    before = Policy.of(domain)
     values: dict[str, Any] = dict(policy.__dict__)
     with transaction.atomic():
         StorageDomain.objects.filter(pk=domain.pk).update(**values)
-        audit.record(user, origin, "change domain", domain.name, **policy.to_words())
+        audit.record(user, origin, "change domain", domain.name, domain=domain.pk,
+                     before=before.to_words(), after=policy.to_words())  # fmt: skip
     domain.refresh_from_db()
     queue.moved_up(domain.pk)
 
@@ -87,6 +89,7 @@ def set_paused(domain: StorageDomain, paused: bool, user: User | None, origin: s
     check(user, Action.MERGE)
     with transaction.atomic():
         StorageDomain.objects.filter(pk=domain.pk).update(paused=paused)
-        audit.record(user, origin, "pause queue" if paused else "resume queue", domain.name)
+        audit.record(user, origin, "pause queue" if paused else "resume queue", domain.name,
+                     domain=domain.pk)  # fmt: skip
     domain.refresh_from_db()
     queue.moved_up(domain.pk)

@@ -23,10 +23,12 @@ from chains.core.states import (
 )
 from chains.inventory import audit, blockmaps, news, selectors
 from chains.inventory.asking import check
+from chains.inventory.audit import Result
 from chains.inventory.jobs import MERGE, PURGE, enqueue
 from chains.inventory.services import request_blocks
 from chains.merges import estimates, journal
 from chains.merges import selectors as selectors_of_merges
+from chains.merges.audited import merge_facts, plan_facts, subject
 from chains.merges.options import DEFAULT, Options
 from chains.merges.queue import dispatch_domain
 from chains.merges.selectors import can_cancel
@@ -93,8 +95,10 @@ def request_merge(
                 bytes_total=2 * (plan.bytes_to_copy or 0),
             )  # fmt: skip
             _begin(merge, STEPS)
-            audit.record(user, origin, "merge", str(merge), base=base.path_text, top=top.path_text,
-                         strategy=plan.strategy, bytes=plan.bytes_to_copy)  # fmt: skip
+            audit.record(
+                user, origin, "merge", str(merge), Result.ASKED, **merge_facts(merge),
+                plan=plan_facts(plan, options), rate=merge.rate,
+            )  # fmt: skip
             if queue:
                 dispatch_domain(domain)
     except IntegrityError:
@@ -154,8 +158,7 @@ def read_maps_for(volume: Volume) -> None:
 
 def plan_digest(plan: Plan) -> str:
     """What stands for a plan in a confirmation: its work, not the free space of the moment."""
-    facts = [plan.strategy, *plan.layers, plan.below or "", *plan.overlays, str(plan.bytes_to_copy)]
-    return hashlib.sha256(os.fsencode("\0".join(facts))).hexdigest()[:32]
+    return plan.digest
 
 
 def request_undo(merge: Merge, user: User | None, origin: str, *, queue: bool = True) -> Merge:
@@ -183,7 +186,8 @@ def request_undo(merge: Merge, user: User | None, origin: str, *, queue: bool = 
             )  # fmt: skip
             _begin(undo, UNDO_STEPS)
             journal.set_kept(row.pk, Kept.UNDOING)
-            audit.record(user, origin, "undo merge", str(merge), undo=undo.pk)
+            audit.record(user, origin, "undo merge", str(merge), Result.ASKED,
+                         **merge_facts(merge), undo=undo.pk)  # fmt: skip
             if queue:
                 dispatch_domain(domain)
     except IntegrityError:
@@ -201,7 +205,8 @@ def request_purge(merge: Merge, user: User | None, origin: str) -> None:
         if row.domain.forbidden:
             raise RefusedError([row.domain.forbidden])
         _change(row, kept_until=timezone.now())
-        audit.record(user, origin, "purge", str(row), bytes=row.kept_bytes)
+        audit.record(user, origin, "purge", str(row), Result.ASKED, **merge_facts(row),
+                     bytes=row.kept_bytes)  # fmt: skip
         enqueue(PURGE, row.domain.storage_host, row.pk)
 
 
@@ -217,7 +222,7 @@ def cancel(merge: Merge, user: User | None, origin: str) -> None:
                 ]
             )
         _change(row, cancel_requested=True)
-        audit.record(user, origin, "cancel merge", str(row))
+        audit.record(user, origin, "cancel merge", subject(row), Result.ASKED, **merge_facts(row))
         enqueue(MERGE, row.domain.storage_host, row.pk)
 
 
@@ -229,7 +234,7 @@ def resume(merge: Merge, user: User | None, origin: str) -> None:
         if row.state != MergeState.ATTENTION:
             raise RefusedError(["Only a merge that needs attention can be resumed."])
         _change(row, state=MergeState.RUNNING.value, message="")
-        audit.record(user, origin, "resume merge", str(row))
+        audit.record(user, origin, "resume merge", subject(row), Result.ASKED, **merge_facts(row))
         enqueue(MERGE, row.domain.storage_host, row.pk)
 
 

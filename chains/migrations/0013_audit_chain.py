@@ -1,5 +1,7 @@
 """The audit trail seals itself: a chain of hashes, written by the database at commit, append-only."""
 
+from typing import Any
+
 import django.contrib.postgres.indexes
 import django.db.models.deletion
 from django.db import migrations, models
@@ -124,7 +126,7 @@ DROP FUNCTION chains_audit_seal, chains_audit_queue, chains_audit_refuse, chains
 """
 
 
-def protect(apps, schema_editor):
+def protect(apps: Any, schema_editor: Any) -> None:
     with schema_editor.connection.cursor() as cursor:
         cursor.execute("SELECT quote_ident(current_schema())")
         (schema,) = cursor.fetchone()

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.translation import gettext, gettext_noop
 
+from chains.inventory import audit
 from chains.inventory.asking import BadRequestError
 from chains.permissions import Action, allows
 from chains.web.errors import bad_request, forbidden
@@ -49,7 +50,7 @@ def refuse(request: HttpRequest, action: Action) -> HttpResponse:
 
 def origin(request: HttpRequest) -> str:
     """Where a request came from, for the audit record."""
-    return str(request.META.get("REMOTE_ADDR") or "unknown")
+    return audit.origin_of(request.META)
 
 
 def person(request: HttpRequest) -> Any:

@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from chains.web import batches, findings, limits, lists, past, policies, reader, scans, views
+from chains.web import (
+    batches,
+    findings,
+    limits,
+    lists,
+    past,
+    policies,
+    reader,
+    scans,
+    trail,
+    views,
+)
 from chains.web.overview import overview
 
 urlpatterns = [
@@ -34,6 +45,8 @@ urlpatterns = [
     path("findings/<int:pk>/", findings.finding, name="finding"),
     path("findings/<int:pk>/acknowledge/", findings.acknowledge, name="finding-acknowledge"),
     path("findings/<int:pk>/reopen/", findings.reopen, name="finding-reopen"),
+    path("audit/", trail.records, name="audit"),
+    path("audit/<int:pk>/", trail.record, name="audit-record"),
     path("activity/", views.activity, name="activity"),
     path("words/<slug:language>/<slug:version>.js", reader.words, name="words"),
 ]

@@ -2,6 +2,7 @@
 
 import { startActivity } from "./activity.js";
 import { startLists } from "./lists.js";
+import { startAudit } from "./audit.js";
 import { startMerge } from "./merge.js";
 import { startPlan } from "./plan.js";
 import { startReads } from "./reads.js";
@@ -11,6 +12,7 @@ import { startUi } from "./ui.js";
 startUi();
 startMerge();
 startActivity();
+startAudit();
 startReads();
 startPlan();
 startSelection();

@@ -87,11 +87,12 @@ def test_a_merge_is_asked_for_followed_and_cancelled(domain, api, people):
 
 def test_every_change_is_in_the_record(domain, api):
     base, top = (samples.volume_of(domain, f"lesson/{n}.img").pk for n in ("base", "snap1"))
-    AuditRecord.objects.all().delete()
+    before = AuditRecord.objects.latest("id").pk
     merge = api("post", "merges/", {"base": base, "top": top})[1]
     api("post", f"merges/{merge['id']}/cancel/")
     api("post", f"domains/{domain.pk}/scan/")
-    records = AuditRecord.objects.order_by("id")
+    records = AuditRecord.objects.filter(pk__gt=before).order_by("id")
+    records = records.exclude(action__in=["sign in", "sign out"])
     assert [row.action for row in records] == ["merge", "cancel merge", "scan"]
     assert {row.actor for row in records} == {"operator"}
     assert {row.origin for row in records} == {"127.0.0.1"}

@@ -71,7 +71,7 @@ def test_a_batch_is_carried_out_here(lab):
     assert {path: images.view(path) for path in seen} == seen
     assert set(Disk.objects.values_list("layers", flat=True)) == {2}
     assert Batch.objects.get().merges.count() == 2
-    assert AuditRecord.objects.get(action="batch").origin == "command line"
+    assert AuditRecord.objects.get(action="batch", result="asked").origin == "command line"
 
 
 def test_a_merge_by_its_scope(lab):

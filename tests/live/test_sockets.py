@@ -21,6 +21,7 @@ from tests.live.conftest import in_database, listeners, terminate
 SOCKETS = {
     "ws/activity/": (False, True, True, True),
     "ws/merges/<int:pk>/": (False, True, True, True),
+    "ws/audit/": (False, True, True, True),
 }
 ROLES = ("anonymous", "auditor", "operator", "admin")
 
@@ -43,7 +44,7 @@ async def test_an_address_that_leads_nowhere(listen, merge):
 async def test_who_may_listen(route, role, merge, listen):
     async with listen(address(route, merge), role) as socket:
         if SOCKETS[route][ROLES.index(role)]:
-            assert (await socket.json())["type"] in {"merge", "activity"}
+            assert (await socket.json())["type"] in {"merge", "activity", "audit"}
         else:
             assert await socket.closed() == consumers.NOT_ALLOWED
 

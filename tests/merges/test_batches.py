@@ -97,8 +97,12 @@ def test_a_batch_of_five_disks_is_carried_out(
     assert not story["can_cancel"]
     assert [row["name"] for row in story["left_out"]] == ["young/l2.qcow2"]
     assert "older than 3d" in story["left_out"][0]["reasons"][0]
-    assert AuditRecord.objects.get(action="batch").details["started"] == 5
-    assert AuditRecord.objects.filter(action="merge").count() == 5
+    assert AuditRecord.objects.get(action="batch", result="asked").details["started"] == 5
+    assert AuditRecord.objects.get(action="batch", result="succeeded").details["merges"] == {
+        "succeeded": 5
+    }
+    for result in ("asked", "started", "succeeded"):
+        assert AuditRecord.objects.filter(action="merge", result=result).count() == 5
 
 
 def test_the_totals_are_those_of_the_merges(domain: StorageDomain, ready: Prepare) -> None:
@@ -294,7 +298,7 @@ def test_the_rest_is_cancelled(domain: StorageDomain, ready: Prepare, operator: 
     assert [merge.state for merge in carry_out(batch)] == ["succeeded", "cancelled", "cancelled"]
     assert batches.journal(batch)["counts"] == {"succeeded": 1, "cancelled": 2}
     assert [images.view(leaf) for leaf in leaves] == seen
-    assert AuditRecord.objects.get(action="cancel batch").details == {"merges": 2}
+    assert AuditRecord.objects.get(action="cancel batch").details["merges"] == 2
     auditor = User.objects.create_user("auditor", role="auditor")
     with pytest.raises(NotAllowedError):
         batches.cancel_batch(batch, auditor, "test")

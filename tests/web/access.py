@@ -186,6 +186,8 @@ ADDRESSES: dict[str, Address] = {
         "/i18n/setlang/", (302, 302, 302, 302), (302, 302, 302, 302), public=True,
         other=EVERYBODY_OTHER,
     ),
+    "audit/": page("/audit/"),
+    "audit/<int:pk>/": page("/audit/{auditrecord}/"),
     "api/v1/schema/": resource("/api/v1/schema/"),
     "api/v1/domains/": resource("/api/v1/domains/"),
     "api/v1/domains/<int:pk>/": resource("/api/v1/domains/{domain}/"),
@@ -243,6 +245,8 @@ ADDRESSES: dict[str, Address] = {
     ),
     "api/v1/batches/<int:pk>/": resource("/api/v1/batches/{batch}/"),
     "api/v1/batches/<int:pk>/cancel/": call("/api/v1/batches/{batch}/cancel/", 202),
+    "api/v1/audit/": resource("/api/v1/audit/"),
+    "api/v1/audit/head/": resource("/api/v1/audit/head/"),
     "api/v1/activity/": resource("/api/v1/activity/"),
     "admin/": admin("/admin/", 200, 200),
     "admin/login/": Address(

@@ -9,6 +9,7 @@ from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import get_resolver
 
+from chains.models import AuditRecord
 from tests.web import samples
 from tests.web.access import ADDRESSES
 from tests.web.markup import Page
@@ -34,6 +35,7 @@ def world(domain):
         ).pk,
         **dict.fromkeys(("free_base", "free_top", "one", "day"), 1),
         "scan": samples.check_of(domain).pk,
+        "auditrecord": AuditRecord.objects.latest("pk").pk,
         "batch": samples.batch_of(domain, merge).pk,
         "finding": samples.finding_of(domain).pk, "next_year": samples.next_year(), "whole": "whole",
         "disk": samples.disk_of(domain, samples.HOSTILE[-1]).pk,
@@ -55,6 +57,8 @@ def pages(world):
         yield f"/domains/{world['domain']}/history/?as_of={day}"
     yield f"/domains/{world['domain']}/volumes/?q=%3Cscript%3E&in_use=no"
     yield "/findings/?state=any&q=%00"
+    yield "/audit/?person=%3Cb%3E&q=%00&origin=x"
+    yield "/audit/?from=x"
     yield "/findings/?state=%3Cscript%3E"
     for more in (
         "",

@@ -43,7 +43,9 @@ class Command(BaseCommand):
             report = trail.verify(options["expect"])
         except Error as error:
             text = " ".join(str(error).split())
-            raise CommandError(f"the audit trail can not be read: {text}", returncode=UNREADABLE) from None
+            raise CommandError(
+                f"the audit trail can not be read: {text}", returncode=UNREADABLE
+            ) from None
         if options["json"]:
             self.stdout.write(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
         else:
