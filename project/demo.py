@@ -60,7 +60,7 @@ def run(options: Options, say: Callable[[str], None]) -> None:
         else:
             say("Starting the database ...")
             with postgres.acquire(var) as lease:
-                use(lease.url)
+                use(lease.app_url)
                 _run(options, var, lease, say)
             lease.wait_stopped()
     say("Stopped.")
@@ -107,7 +107,7 @@ def _wipe(var: Path) -> None:
 def _run(
     options: Options, var: Path, lease: postgres.Lease | None, say: Callable[[str], None]
 ) -> None:
-    migrate_if_needed()
+    migrate_if_needed(lease.url if lease is not None else "")
     if not (var / DOMAIN).exists():
         say("Making the demo's images ...")
     demo_domain.build(var / DOMAIN)

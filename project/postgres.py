@@ -34,6 +34,16 @@ from project.postgres_places import (
 __all__ = ["Lease", "PostgresError", "acquire", "destroy"]
 
 DATABASE = "strata"
+APP_ROLE = "strata_app"
+# As docs/deployment.md has it for a server of one's own. Tables to come are meant, too; the migrations
+# take back what nobody may do to the audit trail. One transaction: where there is the role, it has all.
+_ROLE = """
+CREATE ROLE {role} LOGIN;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO {role};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO {role};
+"""
 START_SECONDS = 120.0  # after a crash the server first replays its log
 STOP_SECONDS = 45.0
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -50,9 +60,17 @@ class Lease:
 
     @property
     def url(self) -> str:
-        """The DATABASE_URL of the server, over its unix socket."""
+        """The address of the server for who owns the tables, over its unix socket."""
+        return self._url(SUPERUSER)
+
+    @property
+    def app_url(self) -> str:
+        """The same for Strata itself: its role reads and writes, and owns nothing."""
+        return self._url(APP_ROLE)
+
+    def _url(self, role: str) -> str:
         host = quote(str(self._places.sockets), safe="")
-        return f"postgresql://{SUPERUSER}@/{DATABASE}?host={host}&port={PORT}"
+        return f"postgresql://{role}@/{DATABASE}?host={host}&port={PORT}"
 
     def ensure(self) -> None:
         """Brings the server back if even its keeper was killed; for long-running holders."""
@@ -243,10 +261,19 @@ def _make_database(places: Places) -> bool:
     try:
         with psycopg.connect(_conninfo(places, "postgres"), autocommit=True) as connection:
             known = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE])
-            if known.fetchone() is not None:
-                return False
-            connection.execute(f'CREATE DATABASE "{DATABASE}"')
-            return True
+            is_new = known.fetchone() is None
+            if is_new:
+                connection.execute(f'CREATE DATABASE "{DATABASE}"')
+            role = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [APP_ROLE])
+            if role.fetchone() is None:
+                _make_role(places)
+            return is_new
     except psycopg.Error as error:
         reason = str(error).strip().partition("\n")[0]
         raise PostgresError(f"the database can not be made: {reason}") from None
+
+
+def _make_role(places: Places) -> None:
+    """The role that Strata runs as: no superuser, and no owner of tables."""
+    with psycopg.connect(_conninfo(places, DATABASE)) as connection:
+        connection.execute(_ROLE.replace("{role}", APP_ROLE))

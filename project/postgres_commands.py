@@ -160,9 +160,11 @@ def database_for(name: str, options: dict[str, Any]) -> Iterator[None]:
         yield
     else:
         with postgres.acquire(env.var_directory(BASE_DIR)) as lease:
-            use(lease.url)
-            if name not in WITHOUT_SCHEMA:
-                migrate_if_needed()
+            if name in WITHOUT_SCHEMA:
+                use(lease.url)
+            else:
+                use(lease.app_url)
+                migrate_if_needed(lease.url)
             yield
 
 

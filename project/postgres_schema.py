@@ -1,6 +1,8 @@
 """The tables of the embedded database: nobody administers it, so it is kept up to date unasked."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -21,23 +23,45 @@ def known_migrations() -> set[tuple[str, str]]:
     return found
 
 
-def is_migrated() -> bool:
-    """Whether the database has all tables of this version."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('django_migrations') IS NOT NULL")
-        row = cursor.fetchone()
+def is_migrated(url: str) -> bool:
+    """Whether the database at this address has all tables of this version."""
+    with psycopg.connect(url, autocommit=True) as link:
+        row = link.execute("SELECT to_regclass('django_migrations') IS NOT NULL").fetchone()
         if row is None or not row[0]:
             return False
-        cursor.execute(ALL_MIGRATIONS)
-        return known_migrations() <= set(cursor.fetchall())
+        return known_migrations() <= set(link.execute(ALL_MIGRATIONS).fetchall())
 
 
-def migrate_if_needed() -> None:
-    """Runs migrate when the tables are not there; several processes may ask at the same time."""
-    if is_migrated():
+def migrate_if_needed(owner: str = "") -> None:
+    """Runs migrate when the tables are not there; several processes may ask at the same time.
+
+    `owner` is the address for who owns the tables, where Strata itself runs as somebody else.
+    """
+    url = owner or os.environ["DATABASE_URL"]
+    if is_migrated(url):
         return
     connection.close()
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as guard:
+    with psycopg.connect(url, autocommit=True) as guard:
         guard.execute("SELECT pg_advisory_lock(%s)", [ADVISORY_LOCK])
-        if not is_migrated():
-            call_command("migrate", interactive=False, verbosity=0)
+        if not is_migrated(url):
+            with _connected_to(url):
+                call_command("migrate", interactive=False, verbosity=0)
+
+
+@contextmanager
+def _connected_to(url: str) -> Iterator[None]:
+    """Within it Django speaks to this address."""
+    usual = os.environ["DATABASE_URL"]
+    try:
+        _use_anew(url)
+        yield
+    finally:
+        _use_anew(usual)
+
+
+def _use_anew(url: str) -> None:
+    from project.postgres_commands import use
+
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's own, not in the stubs' base
+    use(url)

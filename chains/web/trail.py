@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from chains.core.units import binary
 from chains.inventory import exports, lists, paging, trail
-from chains.models import Batch, Disk, Finding, Merge, StorageDomain, User, Volume
+from chains.models import Batch, Disk, Finding, Merge, Scan, StorageDomain, User, Volume
 from chains.permissions import Action
 from chains.templatetags.strata import duration
 from chains.web.downloads import download, wanted
@@ -69,12 +69,12 @@ _BYTES: Final = frozenset({
 })  # fmt: skip
 _SECONDS: Final = frozenset({"seconds", "keep_seconds"})
 # What a record refers to: the address of its page, and where it is looked up.
-_PLACES: Final[dict[str, tuple[str, type[Model], Any]]] = {
-    "domain": ("domain", StorageDomain, _("Domain")), "disk": ("disk", Disk, _("Disk")),
-    "volume": ("volume", Volume, _("Volume")), "merge": ("merge", Merge, _("Merge")),
-    "undo": ("merge", Merge, _("Merge that undoes it")), "batch": ("batch", Batch, _("Batch")),
-    "finding": ("finding", Finding, _("Finding")), "scan": ("", Model, _("Scan")),
-    "person": ("", Model, _("Person")),
+_PLACES: Final[dict[str, tuple[str, type[Model], str, Any]]] = {
+    "domain": ("domain", StorageDomain, "name", _("Domain")), "disk": ("disk", Disk, "name", _("Disk")),
+    "volume": ("volume", Volume, "path_text", _("Volume")), "merge": ("merge", Merge, "pk", _("Merge")),
+    "undo": ("merge", Merge, "pk", _("Merge that undoes it")), "batch": ("batch", Batch, "pk", _("Batch")),
+    "finding": ("finding", Finding, "code", _("Finding")), "scan": ("", Scan, "pk", _("Scan")),
+    "person": ("", User, "username", _("Person")),
 }  # fmt: skip
 
 
@@ -91,11 +91,13 @@ class Fact:
 
 @dataclass(frozen=True)
 class Place:
-    """What a record refers to; `url` is the name of its page's address, "" where it is gone."""
+    """What a record refers to; `url` is the name of its page's address, "" where it has none."""
 
     word: Any
     pk: int
+    name: str
     url: str
+    gone: bool
 
 
 @require_safe
@@ -144,16 +146,18 @@ def _row(row: Any) -> dict[str, Any]:
 
 
 def _places(details: Mapping[str, Any]) -> Iterator[Place]:
-    for name, (url, model, word) in _PLACES.items():
+    for name, (url, model, called, word) in _PLACES.items():
         pk = details.get(name)
-        if type(pk) is int:
-            there = bool(url) and model._default_manager.filter(pk=pk).exists()
-            yield Place(word, pk, url if there else "")
+        if type(pk) is not int:
+            continue
+        found = model._default_manager.filter(pk=pk).values_list(called, flat=True).first()
+        known = str(details.get(f"{name}_name") or pk) if found is None else str(found)
+        yield Place(word, pk, known, "" if found is None else url, found is None)
 
 
 def _facts(details: Mapping[str, Any]) -> Iterator[Fact]:
-    for name, value in details.items():
-        refers = name in _PLACES and type(value) is int
+    for name, value in sorted(details.items(), key=_weight):
+        refers = name == "domain_name" or (name in _PLACES and type(value) is int)
         if refers or value is None or value in ("", []):
             continue
         word = _FACTS.get(name, name.replace("_", " "))
@@ -165,6 +169,12 @@ def _facts(details: Mapping[str, Any]) -> Iterator[Fact]:
             yield Fact(word, lines=[_text("", v) for v in value], commands=name == "commands")
         else:
             yield Fact(word, _text(name, value))
+
+
+def _weight(detail: tuple[str, Any]) -> int:
+    """What is short comes first."""
+    name, value = detail
+    return 3 if name == "commands" else 2 if isinstance(value, Mapping) else isinstance(value, list)
 
 
 def _is_change(name: str, value: list[Any]) -> bool:
@@ -179,5 +189,5 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, int | float) and name in _BYTES:
         return f"{'−' if value < 0 else ''}{binary(abs(int(value)))}"
     if isinstance(value, int | float) and name in _SECONDS:
-        return duration(value)
+        return duration(value) if value or name != "keep_seconds" else str(_("not at all"))
     return str(value)

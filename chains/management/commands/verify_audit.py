@@ -33,14 +33,14 @@ class Command(BaseCommand):
         """--json, --expect HASH."""
         parser.add_argument("--json", action="store_true")
         parser.add_argument(
-            "--expect", metavar="HASH", type=hash_of, default="",
+            "--expect", metavar="HASH", type=hash_of,
             help="a head that was noted before: the chain must still hold it",
         )  # fmt: skip
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Raises CommandError with exit code 2 when the tables can not be read."""
         try:
-            report = trail.verify(options["expect"])
+            report = trail.verify(options["expect"] or "")
         except Error as error:
             text = " ".join(str(error).split())
             raise CommandError(
