@@ -136,7 +136,7 @@ def protect(apps: Any, schema_editor: Any) -> None:
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chains', '0012_root_mark'),
+        ('chains', '0014_volume_orders'),
     ]
 
     operations = [
