@@ -64,6 +64,12 @@ class CopyTable:
             raise StrataError("A merge joins at least two layers of the chain.")
 
 
+def cheapest(table: CopyTable) -> list[int]:
+    """Bytes that joining the two, three … uppermost layers copies in place, on the cheaper way."""
+    bases = range(1, table.depth_count)
+    return [min(table.commit(base, 0), table.rebase(base, 0)) for base in bases]
+
+
 def _upper(count: int) -> tuple[Int64s, Int64s]:
     rows, columns = np.triu_indices(count)
     return rows, columns

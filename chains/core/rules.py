@@ -15,6 +15,7 @@ from chains.core.forest import Forest
 from chains.core.layer import Layer
 from chains.core.names import brief
 from chains.core.notes import Notes
+from chains.core.sprawl import winnable
 from chains.core.thresholds import DAY, Thresholds
 from chains.core.units import binary, span
 
@@ -27,7 +28,8 @@ class Site:
     """A domain as it was read, and what else is known of it. Sizes are bytes, times seconds since 1970.
 
     `in_use`: True, False, or None where nobody can tell. `dead` is what no guest above can read of a
-    layer, as far as it is mapped. `checks` is what qemu-img check said of volumes that have not
+    layer, as far as it is mapped; `copies` what joining the upper layers of a leaf's chain copies at
+    best: core.sprawl. `checks` is what qemu-img check said of volumes that have not
     changed since; `map_errors` why the chain of a leaf could not be mapped. `growth` is bytes a
     second by which the free space shrinks; None while that is not known. `leftovers` are paths of
     Strata's own making that no merge knows.
@@ -39,6 +41,7 @@ class Site:
     now: float = 0.0
     in_use: Mapping[str, bool | None] = field(default_factory=dict)
     dead: Mapping[str, int] = field(default_factory=dict)
+    copies: Mapping[str, Sequence[int]] = field(default_factory=dict)
     checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     map_errors: Mapping[str, str] = field(default_factory=dict)
     leftovers: Sequence[str] = ()
@@ -67,9 +70,17 @@ class Site:
             path = layers[path].backing_path
         return found
 
+    @cached_property
+    def _snapshots(self) -> dict[str, list[Layer]]:
+        above = self.leaves_above
+        return {
+            leaf: [layer for layer in chain[1:] if above[layer.path] == 1]
+            for leaf, chain in self.chains.items()
+        }
+
     def snapshots(self, chain: Sequence[Layer]) -> list[Layer]:
         """The frozen layers that only this chain has: what several disks share is a template."""
-        return [layer for layer in chain[1:] if self.leaves_above[layer.path] == 1]
+        return self._snapshots[chain[0].path]
 
     def age(self, path: str) -> float:
         """Seconds since a frozen layer was written last."""
@@ -141,10 +152,9 @@ def merge_wins(site: Site) -> Iterator[Finding]:
         own = [chain[0], *site.snapshots(chain)]
         if len(own) < 2:
             continue
-        # The joined layer holds at most the whole disk; and what no guest reads is not copied.
-        surplus = sum(layer.on_disk for layer in own) - chain[0].virtual_size
+        held = sum(layer.on_disk for layer in own)
         dead = sum(site.dead.get(layer.path, 0) for layer in own)
-        if (won := max(surplus, dead)) > least:
+        if (won := winnable(held, chain[0].virtual_size, dead)) > least:
             yield info(
                 Code.MERGE_WINS, leaf,
                 f"Merging this disk's layers would give back {binary(won)} or more, which no guest reads."

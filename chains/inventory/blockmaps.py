@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from chains.core.copies import CopyTable, copy_table
+from chains.core.copies import CopyTable, cheapest, copy_table
 from chains.core.errors import StrataError
 from chains.core.extents import ExtentMap
 from chains.core.links import Chain
@@ -43,7 +43,10 @@ def _read_disk(disk: Disk, report: Report | None) -> None:
     chain = safe_chain(disk.active)
     fingerprint = "\n".join(layer.fingerprint.to_text() for layer in chain.layers)
     known = known_maps(disk, chain)
-    still = {"fingerprint": fingerprint, "error": "", "live": False, "copies__isnull": False}
+    still = {
+        "fingerprint": fingerprint, "error": "", "live": False, "copies__isnull": False,
+        "to_copy__isnull": False,
+    }  # fmt: skip
     row = BlockMap.objects.filter(disk=disk, **still).first()
     if row is not None and len(known) == len(chain.layers):
         row.save(update_fields=["read_at"])  # it is true as of now
@@ -53,10 +56,12 @@ def _read_disk(disk: Disk, report: Report | None) -> None:
     written = chain.layers[0].path if live else None
     maps = driver_of(disk.domain).maps(chain.root, chain, known, report, written=written)
     resolved = resolve(maps)
+    copies = copy_table(maps)
     facts = {
         "fingerprint": fingerprint,
         "data": resolved.to_bytes(),
-        "copies": copy_table(maps).to_bytes(),
+        "copies": copies.to_bytes(),
+        "to_copy": cheapest(copies),
         "figures": asdict(figures(maps, resolved)),
         "error": "",
         "live": live,

@@ -5,22 +5,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from chains.core.findings import Finding
+from chains.core.findings import Code, Finding
 from chains.core.layer import Layer
 from chains.core.names import display
 from chains.core.notes import Notes
 from chains.core.rules import Site
+from chains.core.sprawl import Figures, Own, breaches, figures
 from chains.inventory import bulk, history
 from chains.inventory.history import DiskState
 from chains.models import Disk, StorageDomain
 
 _COLUMNS = (
     "active", "name", "vm", "key", "layers", "virtual_size", "on_disk", "oldest_snapshot",
-    "findings", "severity",
+    "findings", "severity", "breaches", *Figures._fields,
 )  # fmt: skip
 _VALUES = ("id", "active_id", *_COLUMNS[1:])
 _RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
 _NOTHING = Notes()
+_ALONE = figures(0, [Own(0, datetime.min)], None)
 
 
 @dataclass
@@ -35,9 +37,9 @@ def save_disks(
     *, stored: Sequence[tuple[Any, ...]], now: datetime,
 ) -> bool:  # fmt: skip
     """Bring disks up to date; returns whether any changed. `stored` are the rows in question."""
-    by_path: dict[str, list[str]] = {}
+    by_path: dict[str, list[Finding]] = {}
     for finding in findings:
-        by_path.setdefault(finding.path, []).append(finding.severity.value)
+        by_path.setdefault(finding.path, []).append(finding)
     changes = _compare(site, ids, by_path, stored)
     _record(domain, changes, now)
     Disk.objects.filter(pk__in=[row[0] for row in changes.gone]).delete()
@@ -59,7 +61,7 @@ def stored_disks(
 
 
 def _compare(
-    site: Site, ids: Mapping[str, int], by_path: Mapping[str, list[str]],
+    site: Site, ids: Mapping[str, int], by_path: Mapping[str, list[Finding]],
     stored: Sequence[tuple[Any, ...]],
 ) -> _Changes:  # fmt: skip
     paths = {pk: path for path, pk in ids.items()}
@@ -68,7 +70,10 @@ def _compare(
     taken: set[int] = set()
     fresh = []
     for leaf, chain in site.chains.items():
-        facts = (ids[leaf], *_summary(chain, site.notes.get(leaf, _NOTHING), by_path))
+        facts = (
+            ids[leaf], *_summary(chain, site.notes.get(leaf, _NOTHING), by_path),
+            *_figures(site, leaf, chain),
+        )  # fmt: skip
         before = at.get(leaf) or _heir(leaf, chain, at, site, taken)
         if before is None:
             fresh.append(facts)
@@ -98,16 +103,25 @@ def _heir(
 
 
 def _summary(
-    chain: Sequence[Layer], notes: Notes, by_path: Mapping[str, list[str]]
+    chain: Sequence[Layer], notes: Notes, by_path: Mapping[str, list[Finding]]
 ) -> tuple[Any, ...]:
-    worst = [severity for layer in chain for severity in by_path.get(layer.path, ())]
+    worst = [found.severity.value for layer in chain for found in by_path.get(layer.path, ())]
+    mine: list[Code] = [found.code for found in by_path.get(chain[0].path, ())]
     return (
         display(notes.disk_name) or display(chain[0].path), display(notes.vm),
         display(notes.disk_key), len(chain), min(chain[0].virtual_size, 2**63 - 1),
         sum(layer.on_disk for layer in chain),
         min((layer.modified for layer in chain[1:]), default=None),
-        len(worst), max(worst, key=lambda severity: _RANK[severity], default=""),
+        len(worst), max(worst, key=lambda severity: _RANK[severity], default=""), breaches(mine),
     )  # fmt: skip
+
+
+def _figures(site: Site, leaf: str, chain: Sequence[Layer]) -> Figures:
+    frozen = site.snapshots(chain)
+    if not frozen:
+        return _ALONE  # as nearly all disks of many domains are
+    own = [Own(layer.on_disk, layer.modified, site.dead.get(layer.path)) for layer in (chain[0], *frozen)]
+    return figures(min(chain[0].virtual_size, 2**63 - 1), own, site.copies.get(leaf))
 
 
 def _record(domain: StorageDomain, changes: _Changes, now: datetime) -> None:
@@ -118,5 +132,5 @@ def _record(domain: StorageDomain, changes: _Changes, now: datetime) -> None:
 
 
 def _state(row: Sequence[Any]) -> DiskState:
-    _, _, name, _, _, layers, virtual_size, on_disk, _, findings, severity = row
-    return DiskState(name, layers, virtual_size, on_disk, findings, severity)
+    _, _, name, vm, _, layers, virtual_size, on_disk, _, findings, severity, *rest = row
+    return DiskState(name, layers, virtual_size, on_disk, findings, severity, vm, *rest)

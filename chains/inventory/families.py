@@ -30,7 +30,7 @@ def measure_family(disk: Disk) -> None:
     paths = {volume.pk: volume.path for volume in family}
     backing = {volume.path: paths.get(volume.backing_id or 0) for volume in family}
     lost = unreachable(maps, backing)
-    leaves = _leaves(family)
+    leaves = leaves_over(family)
     changed = []
     for row in rows.select_related("volume").defer("data"):
         found, count = lost.get(row.volume.path), leaves.get(row.volume_id)
@@ -85,14 +85,15 @@ def _leaves_above(family: Sequence[Volume], missing: set[int]) -> list[Volume]:
     backed = {volume.backing_id for volume in family}
     chosen, left = [], set(missing)
     for leaf in (volume for volume in family if volume.pk not in backed):
-        below = {volume.pk for volume in _down(leaf, by_pk)}
+        below = {volume.pk for volume in down(leaf, by_pk)}
         if below & left:
             chosen.append(leaf)
             left -= below
     return chosen
 
 
-def _down(volume: Volume, by_pk: Mapping[int, Volume]) -> list[Volume]:
+def down(volume: Volume, by_pk: Mapping[int, Volume]) -> list[Volume]:
+    """The volume and those of the family below it, top first; a loop is cut where it closes."""
     found: list[Volume] = []
     seen: set[int] = set()
     place: Volume | None = volume
@@ -103,12 +104,12 @@ def _down(volume: Volume, by_pk: Mapping[int, Volume]) -> list[Volume]:
     return found
 
 
-def _leaves(family: Sequence[Volume]) -> dict[int, int]:
+def leaves_over(family: Sequence[Volume]) -> dict[int, int]:
     """How many leaves read through each volume, itself when it is one."""
     by_pk = {volume.pk: volume for volume in family}
     backed = {volume.backing_id for volume in family}
     count: dict[int, int] = {}
     for leaf in (volume for volume in family if volume.pk not in backed):
-        for volume in _down(leaf, by_pk):
+        for volume in down(leaf, by_pk):
             count[volume.pk] = count.get(volume.pk, 0) + 1
     return count

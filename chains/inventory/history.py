@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from chains.core.sprawl import Figures
 from chains.inventory import bulk
 from chains.inventory.asking import BadRequestError
 from chains.models import Disk, DiskHistory, DomainHistory, Finding, Scan, ScanState, StorageDomain
@@ -23,7 +24,7 @@ GROWTH_PAST, GROWTH_LEAST = timedelta(days=14), timedelta(days=1)
 
 _DISK = (
     "domain", "disk", "disk_number", "name", "at", "layers", "virtual_size", "on_disk", "findings",
-    "severity", "gone",
+    "severity", "vm", "breaches", *Figures._fields, "gone",
 )  # fmt: skip
 _THIN = """
 DELETE FROM {table} WHERE id IN (
@@ -37,7 +38,7 @@ DELETE FROM {table} WHERE id IN (
 
 
 class DiskState(NamedTuple):
-    """A disk as the history holds it; sizes are bytes."""
+    """A disk as the history holds it; sizes are bytes. From `breaches` on it is as in core.sprawl."""
 
     name: str
     layers: int
@@ -45,6 +46,19 @@ class DiskState(NamedTuple):
     on_disk: int
     findings: int
     severity: str
+    vm: str
+    breaches: int | None
+    snapshots: int | None
+    snapshot_bytes: int | None
+    snapshot_since: datetime | None
+    shadowed: int | None
+    winnable: int | None
+    to_copy: int | None
+
+    @classmethod
+    def of(cls, disk: Disk) -> "DiskState":
+        """As its row has it."""
+        return cls._make(getattr(disk, name) for name in cls._fields)
 
 
 def record_disks(
@@ -66,7 +80,7 @@ def record_domain(domain: StorageDomain, now: datetime) -> None:
         "volumes": domain.volume_count, "disks": domain.disk_count, "deepest": domain.deepest,
         "virtual": domain.virtual_total, "on_disk": domain.on_disk_total,
         "capacity": domain.capacity, "free": domain.free, "critical": domain.critical_count,
-        "warning": domain.warning_count, "info": domain.info_count,
+        "warning": domain.warning_count, "info": domain.info_count, **_held(domain),
     }  # fmt: skip
     last = domain.history.order_by("-at", "-id").first()
     # Other users of the file system move `free` all the time: that alone is noted once a day.
@@ -78,6 +92,15 @@ def record_domain(domain: StorageDomain, now: datetime) -> None:
     ):
         return
     DomainHistory.objects.create(domain=domain, at=now, **facts)
+
+
+def _held(domain: StorageDomain) -> dict[str, int | None]:
+    """Sums of what snapshots hold; nothing where a disk has not been looked at for that yet."""
+    names = ("snapshots", "snapshot_bytes", "shadowed", "winnable", "breaches")
+    unknown = Count("pk", filter=Q(snapshots=None))
+    found = domain.disks.aggregate(unknown=unknown, **{f"all_{name}": Sum(name) for name in names})
+    known = not found["unknown"]
+    return {name: int(found[f"all_{name}"] or 0) if known else None for name in names}
 
 
 def growth(domain: StorageDomain, free: int | None, now: datetime) -> float | None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from chains.core.errors import StrataError
 from chains.core.progress import Throttle
-from chains.inventory import audit, blockmaps, checks, families, news
+from chains.inventory import audit, blockmaps, checks, families, figures, news
 from chains.inventory.asking import check
 from chains.inventory.jobs import SCAN, enqueue
 from chains.inventory.reach import note_unreachable
@@ -115,6 +115,7 @@ def _carry_out(scan: Scan) -> None:
     elif scan.disk is not None:
         blockmaps.read_disk(scan.disk, report)
         families.measure_family(scan.disk)
+        figures.refresh(scan.disk)
     else:
         scan_domain(scan.domain, report, may_save=lambda: _may_save(scan))
         _try_again(scan.domain)

@@ -23,6 +23,9 @@ class StorageDomain(models.Model):
     kind = models.CharField(max_length=16, choices=DomainKind, default=DomainKind.DIRECTORY)
     path = FileNameField()
     path_text = models.TextField(help_text="the path as people read it")
+    datacenter = models.CharField(
+        max_length=80, blank=True, help_text="what it belongs to, as people call it; may be empty"
+    )
     read_only = models.BooleanField(default=False)
     storage_host = models.CharField(max_length=255, help_text="the worker queue that reaches it")
     capacity = models.BigIntegerField(null=True)

@@ -21,6 +21,13 @@ class DomainHistory(models.Model):
     critical = models.IntegerField()
     warning = models.IntegerField()
     info = models.IntegerField()
+    # Sums over the disks: core.sprawl. Null in notes of before Strata knew of them: not recorded then.
+    snapshots = models.IntegerField(null=True)
+    snapshot_bytes = models.DecimalField(max_digits=30, decimal_places=0, null=True)
+    shadowed = models.DecimalField(max_digits=30, decimal_places=0, null=True)
+    winnable = models.DecimalField(max_digits=30, decimal_places=0, null=True)
+    breaches = models.IntegerField(null=True)
+    made_up = models.BooleanField(default=False, help_text="by the demo, which has no past of its own")
 
     class Meta:
         ordering = ["at", "id"]
@@ -43,6 +50,15 @@ class DiskHistory(models.Model):
     on_disk = models.BigIntegerField()
     findings = models.IntegerField()
     severity = models.CharField(max_length=16, blank=True)
+    # As in Disk; null in notes of before Strata knew of them: not recorded then.
+    vm = models.TextField(null=True)
+    snapshots = models.IntegerField(null=True)
+    snapshot_bytes = models.BigIntegerField(null=True)
+    snapshot_since = models.DateTimeField(null=True)
+    shadowed = models.BigIntegerField(null=True)
+    winnable = models.BigIntegerField(null=True)
+    to_copy = models.BigIntegerField(null=True)
+    breaches = models.IntegerField(null=True)
     gone = models.BooleanField(default=False)
 
     class Meta:

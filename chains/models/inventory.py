@@ -88,6 +88,18 @@ class Disk(models.Model):
     oldest_snapshot = models.DateTimeField(null=True)
     findings = models.IntegerField(default=0)
     severity = models.CharField(max_length=16, blank=True)
+    # The figures of the sprawl report: core.sprawl. Null until a scan has found them out.
+    snapshots = models.IntegerField(null=True, help_text="frozen layers that only this disk has")
+    snapshot_bytes = models.BigIntegerField(null=True, help_text="on disk, of those")
+    snapshot_since = models.DateTimeField(null=True, help_text="when the oldest of those was written last")
+    shadowed = models.BigIntegerField(
+        null=True, help_text="bytes that overlays hide; null where that is not mapped"
+    )
+    winnable = models.BigIntegerField(null=True, help_text="bytes that a merge of all gives back, at least")
+    to_copy = models.BigIntegerField(
+        null=True, help_text="bytes that it copies; at most, where it is not mapped"
+    )
+    breaches = models.IntegerField(null=True, help_text="open findings of its policy")
 
     class Meta:
         ordering = ["name", "id"]

@@ -28,6 +28,9 @@ class BlockMap(models.Model):
     data = models.BinaryField(null=True, help_text="core.reads.ReadMap.to_bytes")
     copies = models.BinaryField(null=True, help_text="core.copies.CopyTable.to_bytes")
     figures = models.JSONField(default=dict)
+    to_copy = models.JSONField(
+        null=True, help_text="bytes that joining the n + 2 uppermost layers copies at best"
+    )
     live = models.BooleanField(default=False, help_text="a guest wrote the active layer meanwhile")
     error = models.TextField(blank=True)
     read_at = models.DateTimeField(auto_now=True)
