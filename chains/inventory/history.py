@@ -9,6 +9,8 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from chains.core import forecast
+from chains.core.forecast import Point
 from chains.core.sprawl import Figures
 from chains.inventory import bulk
 from chains.inventory.asking import BadRequestError
@@ -19,8 +21,7 @@ KEPT = timedelta(days=366)
 DAILY_AFTER, WEEKLY_AFTER = timedelta(days=7), timedelta(days=60)
 SCANS_KEPT = timedelta(days=30)
 MOMENT_YEARS = (1971, 9000)  # with room for every zone
-# Growth is judged from so much of the past, once there is enough of it.
-GROWTH_PAST, GROWTH_LEAST = timedelta(days=14), timedelta(days=1)
+GROWTH_PAST = timedelta(seconds=forecast.PAST_SECONDS)
 
 _DISK = (
     "domain", "disk", "disk_number", "name", "at", "layers", "virtual_size", "on_disk", "findings",
@@ -107,11 +108,10 @@ def growth(domain: StorageDomain, free: int | None, now: datetime) -> float | No
     """Bytes a second by which the free space has shrunk lately; None while nobody can say."""
     past = domain.history.filter(at__gte=now - GROWTH_PAST, free__isnull=False).order_by("at")
     first = past.values_list("at", "free", "capacity").first()
-    if first is None or first[1] is None or free is None or now - first[0] < GROWTH_LEAST:
+    if first is None or first[1] is None or free is None:
         return None
-    if first[2] != domain.capacity:
-        return None  # it was extended since: what was free then tells nothing
-    return float(first[1] - free) / (now - first[0]).total_seconds()
+    then = Point(first[0].timestamp(), first[1], first[2])
+    return forecast.growth(then, Point(now.timestamp(), free, domain.capacity))
 
 
 def domain_history(domain: StorageDomain, since: datetime | None = None) -> list[DomainHistory]:

@@ -15,12 +15,16 @@ def cleaned(text: str) -> str:
     return text.replace("\x00", "").strip()[:LONGEST]
 
 
+def pattern(text: str) -> str:
+    """The same for ILIKE: a short text stands at the beginning, a longer one anywhere."""
+    literal = re.sub(r"([\\%_])", r"\\\1", text)
+    return f"{literal}%" if len(text) < _TRIGRAM else f"%{literal}%"
+
+
 def contains(column: str, text: str) -> Any:
     """Whether a column holds this text, however it is capitalized; a short one: begins with it."""
-    literal = re.sub(r"([\\%_])", r"\\\1", text)
-    pattern = f"{literal}%" if len(text) < _TRIGRAM else f"%{literal}%"
     # Django's icontains compares UPPER(column), which no index is made for.
     return Func(
-        F(column), Value(pattern), template="%(expressions)s", arg_joiner=" ILIKE ",
+        F(column), Value(pattern(text)), template="%(expressions)s", arg_joiner=" ILIKE ",
         output_field=BooleanField(),
     )  # fmt: skip

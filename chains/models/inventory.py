@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Left
+from django.db.models.functions import Coalesce, Left
 from django.utils import timezone
 
 from chains.models.domains import StorageDomain
@@ -116,6 +116,9 @@ class Disk(models.Model):
             GinIndex(fields=["name"], opclasses=["gin_trgm_ops"], name="disk_words"),
             GinIndex(fields=["vm"], opclasses=["gin_trgm_ops"], name="vm_words"),
             models.Index(fields=["key"], condition=~Q(key=""), name="disks_by_key"),
+            # Of the sprawl report: inventory.sprawl_sql.
+            models.Index(Coalesce("snapshot_bytes", -1), name="disks_by_snapshots"),
+            models.Index(Left("vm", NAME_ORDER), "domain", name="disks_by_vm"),
         ]
 
     def __str__(self) -> str:
