@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from chains.core.names import portable
 from chains.core.seals import moment
+from chains.inventory.sprawl import Figures as SprawlFigures
 
 Columns = Mapping[str, Callable[[Any], Any]]
 TYPES: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -76,6 +77,26 @@ def record_columns(kind: str) -> Columns:
 HISTORY_COLUMNS: Final[Columns] = {"name": lambda row: portable(row.name)} | _fields(
     "layers", "virtual_size", "on_disk", "findings", "severity"
 ) | {"since": lambda row: row.at}  # fmt: skip
+
+
+def _figure(side: str, name: str) -> Callable[[Any], Any]:
+    return lambda row: getattr(getattr(row, side), name, None)
+
+
+_WHOSE: Final[Columns] = {
+    "name": lambda row: portable(row.label), "in": lambda row: portable(row.place),
+    "id": lambda row: row.number or None, "vm": lambda row: row.vm and portable(row.vm),
+}  # fmt: skip
+# What an estimate is worth is told by how many of the disks with snapshots are mapped.
+SPRAWL_COLUMNS: Final[Columns] = _WHOSE | {n: _figure("figures", n) for n in SprawlFigures._fields}
+CHANGE_COLUMNS: Final[Columns] = (
+    _WHOSE
+    | {"state": lambda row: "new" if row.before is None else "gone" if row.after is None else "changed"}
+    | {
+        f"{name}_{when}": _figure(when, name)
+        for name in SprawlFigures._fields for when in ("before", "after")
+    }
+)  # fmt: skip
 
 
 def written(kind: str, parts: Iterable[Sequence[Any]], columns: Columns) -> Iterator[bytes]:

@@ -75,6 +75,12 @@ def percent_of(part: float | None, whole: float | None) -> float:
 
 
 @register.filter
+def at(items: Sequence[Any], index: int) -> Any:
+    """The item at a place."""
+    return items[index]
+
+
+@register.filter
 def minus(value: int | None, other: int | None) -> int | None:
     """The difference; None where one is not known."""
     return None if value is None or other is None else value - other

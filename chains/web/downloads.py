@@ -23,12 +23,17 @@ def download(
     request: HttpRequest, name: str, kind: str, parts: Iterator[bytes]
 ) -> StreamingHttpResponse:
     """The answer that the browser saves under this name; `name` is ours, nothing of it from storage."""
-    # Without this, a server that is asynchronous would gather everything before it sends a byte.
-    streamed = _in_turn(parts) if isinstance(request, ASGIRequest) else parts
-    answer = StreamingHttpResponse(streamed, content_type=TYPES[kind])
+    answer = StreamingHttpResponse(in_turn(request, parts), content_type=TYPES[kind])
     answer["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
     answer["Cache-Control"] = "no-store"
     return answer
+
+
+def in_turn(
+    request: HttpRequest, parts: Iterator[bytes]
+) -> AsyncIterator[bytes] | Iterator[bytes]:
+    """The parts as the server takes them: one that is asynchronous would gather all before it sends any."""
+    return _in_turn(parts) if isinstance(request, ASGIRequest) else parts
 
 
 async def _in_turn(parts: Iterator[bytes]) -> AsyncIterator[bytes]:

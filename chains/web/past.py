@@ -33,11 +33,11 @@ def domain_card(domain: StorageDomain) -> dict[str, Any]:
     rows = history.domain_history(domain)
     rows = [rows[index] for index in thinned([row.at.timestamp() for row in rows])]
     series = [
-        Series(_("Volumes"), [row.volumes for row in rows], _count),
-        Series(_("Deepest chain"), [row.deepest for row in rows], _count),
-        Series(_("On disk"), [float(row.on_disk) for row in rows], _bytes),
-        Series(_("Free"), [row.free for row in rows], _bytes),
-        Series(_("Findings"), [row.critical + row.warning + row.info for row in rows], _count),
+        Series(_("Volumes"), [row.volumes for row in rows], count),
+        Series(_("Deepest chain"), [row.deepest for row in rows], count),
+        Series(_("On disk"), [float(row.on_disk) for row in rows], size),
+        Series(_("Free"), [row.free for row in rows], size),
+        Series(_("Findings"), [row.critical + row.warning + row.info for row in rows], count),
     ]
     return {
         "trend": _drawn(rows, series, _("The domain over time")),
@@ -50,8 +50,8 @@ def disk_card(disk: Disk) -> dict[str, Any]:
     rows = history.disk_history(disk)
     rows = [rows[index] for index in thinned([row.at.timestamp() for row in rows])]
     series = [
-        Series(_("Layers"), [row.layers for row in rows], _count),
-        Series(_("On disk"), [row.on_disk for row in rows], _bytes),
+        Series(_("Layers"), [row.layers for row in rows], count),
+        Series(_("On disk"), [row.on_disk for row in rows], size),
     ]
     return {
         "trend": _drawn(rows, series, _("The disk over time")),
@@ -62,9 +62,14 @@ def disk_card(disk: Disk) -> dict[str, Any]:
 def _drawn(
     rows: Sequence[DomainHistory] | Sequence[DiskHistory], series: Sequence[Series], title: str
 ) -> SafeString:
-    now = timezone.now().timestamp()
-    times = [row.at.timestamp() for row in rows]
-    long = bool(times) and now - times[0] > 4 * 86_400
+    return drawn([row.at.timestamp() for row in rows], series, title, timezone.now().timestamp())
+
+
+def drawn(
+    times: Sequence[float], series: Sequence[Series], title: str, until: float
+) -> SafeString:
+    """A chart from notes at these moments until another (seconds since 1970); "" of none."""
+    long = bool(times) and until - times[0] > 4 * 86_400
     written = "%Y-%m-%d" if long else "%m-%d %H:%M"
 
     def when(seconds: float) -> str:
@@ -72,14 +77,16 @@ def _drawn(
         return moment.strftime(written)
 
     # The drawing is built element by element, and all text in it is escaped: see diagrams/trend.py.
-    return mark_safe(trend_svg(Trend(times, series, now, when), title))  # noqa: S308
+    return mark_safe(trend_svg(Trend(times, series, until, when), title))  # noqa: S308
 
 
-def _count(value: float) -> str:
+def count(value: float) -> str:
+    """A number of things, on a chart."""
     return str(int(value))
 
 
-def _bytes(value: float) -> str:
+def size(value: float) -> str:
+    """Bytes, on a chart."""
     return numbers.binary(int(value))
 
 

@@ -15,7 +15,7 @@ from chains.core.units import binary
 from chains.inventory import exports, lists, paging, trail
 from chains.models import Batch, Disk, Finding, Merge, Scan, StorageDomain, User, Volume
 from chains.permissions import Action
-from chains.templatetags.strata import duration
+from chains.words.numbers import duration
 from chains.web.downloads import download, wanted
 from chains.web.guard import needs
 

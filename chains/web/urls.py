@@ -11,6 +11,7 @@ from chains.web import (
     policies,
     reader,
     scans,
+    sprawl,
     trail,
     views,
 )
@@ -47,6 +48,7 @@ urlpatterns = [
     path("findings/<int:pk>/reopen/", findings.reopen, name="finding-reopen"),
     path("audit/", trail.records, name="audit"),
     path("audit/<int:pk>/", trail.record, name="audit-record"),
+    path("sprawl/", sprawl.report, name="sprawl"),
     path("activity/", views.activity, name="activity"),
     path("words/<slug:language>/<slug:version>.js", reader.words, name="words"),
 ]

@@ -177,6 +177,7 @@ ADDRESSES: dict[str, Address] = {
     "merges/<int:pk>/resume/": action("/merges/{stuck}/resume/"),
     "merges/<int:pk>/undo/": action("/merges/{kept}/undo/"),
     "merges/<int:pk>/purge/": action("/merges/{kept}/purge/"),
+    "sprawl/": page("/sprawl/"),
     "activity/": page("/activity/"),
     "words/<slug:language>/<slug:version>.js": Address(
         "/words/ru/now.js", (200, 200, 200, 200), (405, 405, 405, 405), public=True,
