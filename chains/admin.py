@@ -53,8 +53,9 @@ class PeopleAdmin(UserAdmin):
 class DomainAdmin(admin.ModelAdmin):
     """Storage domains; they are added by `manage.py add_domain`, which looks at the path first."""
 
-    list_display = ("name", "kind", "path_text", "storage_host", "read_only")
-    fields = ("name", "kind", "path_text", "storage_host", "read_only")
+    list_display = ("name", "datacenter", "kind", "path_text", "storage_host", "read_only")
+    list_filter = ("datacenter",)
+    fields = ("name", "datacenter", "kind", "path_text", "storage_host", "read_only")
     readonly_fields = ("kind", "path_text")
     actions = None  # a domain is deleted on its own page, which knows of its merges
 

@@ -22,10 +22,11 @@ from project.postgres_commands import require, use
 from project.postgres_places import open_lock, try_lock
 from project.postgres_schema import migrate_if_needed
 
-DOMAIN, KINDS = "demo", "demo-kinds"
+DOMAIN, KINDS, LAB = "demo", "demo-kinds", "Lab"
 ANYWHERE = {"0.0.0.0", "::"}  # noqa: S104 - compared with, and only on request
 WEB_GRACE, WORKER_GRACE, SCAN_GRACE = 6.0, 15.0, 1.0
 READY_SECONDS = 60.0
+PAST_SECONDS = 10.0  # how long the address waits for the past that the domains are given
 HOPELESS = 3  # deaths of the web process before its first answer
 DATABASE_CHECK_SECONDS = 2.0
 
@@ -113,9 +114,9 @@ def _run(
     demo_domain.build(var / DOMAIN)
     demo_kinds.build(var / KINDS)
     logins = ensure_accounts(var / "demo-passwords")
-    _register(DOMAIN, var / DOMAIN, "directory")
+    _register(DOMAIN, var / DOMAIN, "directory", LAB)
     for place in demo_kinds.PLACES:
-        _register(place.name, var / KINDS / place.path, place.kind)
+        _register(place.name, var / KINDS / place.path, place.kind, place.datacenter)
     # From here on only the children speak to the database.
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's own, not in the stubs' base
@@ -123,13 +124,20 @@ def _run(
         _serve(options, logins, lease, processes, say)
 
 
-def _register(name: str, path: Path, kind: str) -> None:
+def demo_names() -> list[str]:
+    """What the demo's domains are called."""
+    return [DOMAIN, *(place.name for place in demo_kinds.PLACES)]
+
+
+def _register(name: str, path: Path, kind: str, datacenter: str) -> None:
     from chains.inventory.services import request_planned
     from chains.models import StorageDomain
 
     known = StorageDomain.objects.filter(name=name).first()
     if known is None:
-        call_command("add_domain", name, str(path), kind=kind, stdout=io.StringIO())
+        call_command(
+            "add_domain", name, str(path), kind=kind, datacenter=datacenter, stdout=io.StringIO()
+        )
         if name == DOMAIN:
             # Its images are small: what a merge wins of them is told from a few MiB on.
             call_command("set_thresholds", winnable="4MiB", domain=name, stdout=io.StringIO())
@@ -160,14 +168,20 @@ def _serve(
     if lease is not None:
         processes.watch(lease.ensure, every=DATABASE_CHECK_SECONDS)
     scan = supervisor.spawn(manage("scan_domain", DOMAIN), environment, quiet=True)
+    story = [sys.executable, "-m", "project.demo_history"]
+    past = supervisor.spawn(
+        story, {**environment, "PYTHONPATH": str(settings.BASE_DIR)}, quiet=True
+    )
     try:
         processes.run(lambda: web.deaths >= HOPELESS or _answers(options), READY_SECONDS)
         if not (processes.stopping or _answers(options)):
             raise DemoError("the web process does not answer; what it said is above")
         # The pages have something to show when their address is told.
         processes.run(lambda: scan.poll() is not None)
+        processes.run(lambda: past.poll() is not None, PAST_SECONDS)
     finally:
         supervisor.stop(scan, SCAN_GRACE)
+        supervisor.stop(past, SCAN_GRACE)
     if not processes.stopping:
         if scan.returncode:
             say(f"The first scan failed; manage.py scan_domain {DOMAIN} says why.")

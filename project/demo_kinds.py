@@ -29,14 +29,15 @@ class Place:
     name: str
     kind: str
     path: str
+    datacenter: str = ""  # as its own metadata says
 
 
 PLACES = (
     Place("ovirt-nfs", "ovirt-file", f"nfs/{NFS_UUID}"),
-    Place("ovirt-san", "ovirt-block", "san"),
-    Place("proxmox", "directory", "pve"),
-    Place("openstack", "directory", "nova/instances"),
-    Place("libvirt", "directory", "libvirt/images"),
+    Place("ovirt-san", "ovirt-block", "san", "Prague"),
+    Place("proxmox", "directory", "pve", "Brno"),
+    Place("openstack", "directory", "nova/instances", "Brno"),
+    Place("libvirt", "directory", "libvirt/images", "Lab"),
 )
 
 
@@ -59,7 +60,7 @@ def build(target: Path) -> None:
 
 def _nfs(root: Path) -> None:
     """What an oVirt data domain looks like after some years: also a template, a preview, a failed merge."""
-    domain = ovirt.Domain(root / "nfs", 5, NFS_UUID, DESCRIPTION="production")
+    domain = ovirt.Domain(root / "nfs", 5, NFS_UUID, DESCRIPTION="production", POOL_DESCRIPTION="Prague")
     domain.disk("mail_Disk1", 4, 64 * MIB)
     template = domain.template("rhel9-golden", 64 * MIB)
     for name in ("desk1_Disk1", "desk2_Disk1", "desk3_Disk1"):

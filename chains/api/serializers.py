@@ -37,7 +37,7 @@ class DomainSerializer(serializers.ModelSerializer[StorageDomain]):
     class Meta:
         model = StorageDomain
         fields = [
-            "id", "name", "kind", "path", "read_only", "storage_host", "capacity", "free",
+            "id", "name", "datacenter", "kind", "path", "read_only", "storage_host", "capacity", "free",
             "unreachable", "last_scan", "shares_blocks", "keep_seconds", "merges_at_once", "window",
             "rate", "paused", "profile", "facts", "block", "overcommit", "unreachable_since",
             "scan_seconds", "next_scan_at", "worker_alive", "thresholds", "disk_count",

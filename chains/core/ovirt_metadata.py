@@ -142,6 +142,7 @@ class DomainMetadata:
     role: str = ""  # Regular, Master
     pools: tuple[str, ...] = ()
     description: str = ""
+    pool_description: str = ""  # of a Master: what its datacenter is called
     remote_path: str = ""
     block_size: int | None = None
     alignment: int | None = None
@@ -178,6 +179,7 @@ def domain_metadata(said: Mapping[str, str], errors: Sequence[str] = ()) -> Doma
         role=said.get("ROLE", ""),
         pools=tuple(filter(None, said.get("POOL_UUID", "").split(","))),
         description=said.get("DESCRIPTION", ""),
+        pool_description=said.get("POOL_DESCRIPTION", ""),
         remote_path=said.get("REMOTE_PATH", ""),
         block_size=_number(said, "BLOCK_SIZE", wrong),
         alignment=_number(said, "ALIGNMENT", wrong),

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from chains.core.names import display
+from chains.core.names import brief, display
 from chains.inventory.known import Known
 from chains.inventory.reading import Reading, UnreachableError
 from chains.models import StorageDomain
+from chains.models.domains import DATACENTER_LIMIT
 from chains.storage.directory import shares_blocks
 from chains.storage.types import Space
 
@@ -45,10 +46,26 @@ def note_unreachable(domain: StorageDomain, why: str) -> None:
     rows.filter(unreachable_since=None).update(unreachable_since=timezone.now())
 
 
+def datacenter(domain: StorageDomain, reading: Reading) -> dict[str, str]:
+    """What oVirt calls the domain's datacenter, as the columns of its row; {} where that is not known, or
+    somebody has set another name by hand.
+
+    Only the metadata of a master domain says it; the others are of the same pool.
+    """
+    before = str(domain.facts.get("datacenter") or "")
+    found = brief(str(reading.facts.get("pool_description") or ""), DATACENTER_LIMIT) or before
+    if not found and (pools := reading.facts.get("pools")):
+        others = StorageDomain.objects.filter(facts__pools__contains=list(pools)[:1])
+        told = others.exclude(pk=domain.pk).values_list("facts", flat=True)
+        found = next((str(facts["datacenter"]) for facts in told if facts.get("datacenter")), "")
+    return {"datacenter": found} if found and domain.datacenter in ("", before) else {}
+
+
 def looked_at(domain: StorageDomain, reading: Reading, space: Space) -> dict[str, Any]:
     """What the domain as a whole is like now, as the columns of its row; this asks its storage."""
+    named = datacenter(domain, reading)
     return {
-        "capacity": space.capacity, "free": space.free, "unreachable": "", "unreachable_since": None,
-        "root_mark": mark_of(domain.path), "facts": dict(reading.facts),
+        **named, "capacity": space.capacity, "free": space.free, "unreachable": "", "unreachable_since": None,
+        "root_mark": mark_of(domain.path), "facts": dict(reading.facts) | {"datacenter": found for found in named.values()},
         "shares_blocks": not domain.forbidden and shares_blocks(domain.path),
     }  # fmt: skip

@@ -14,7 +14,7 @@ from chains.inventory import audit
 from chains.inventory.asking import BadRequestError, check
 from chains.inventory.drivers import FOLDERS, OPTIONS, driver_of
 from chains.models import DomainKind, StorageDomain, User
-from chains.models.domains import HOUR_SECONDS
+from chains.models.domains import DATACENTER_LIMIT, HOUR_SECONDS
 from chains.permissions import Action
 from chains.storage.ovirt_domain import FoundDomain, find_domains
 from chains.storage.profiles import AUTO
@@ -38,6 +38,7 @@ class Wish:
     profile: str = AUTO
     options: Mapping[str, str] = field(default_factory=dict)
     scan_seconds: int = HOUR_SECONDS
+    datacenter: str = ""
 
 
 DEFAULT = Wish()
@@ -66,7 +67,7 @@ def register(
     domain = StorageDomain(
         name=name, path=path, path_text=display(path), kind=wish.kind, storage_host=storage_host,
         read_only=wish.read_only, profile=wish.profile, options=dict(wish.options),
-        scan_seconds=wish.scan_seconds,
+        scan_seconds=wish.scan_seconds, datacenter=wish.datacenter,
     )  # fmt: skip
     _check_wish(domain)
     told: dict[str, Any] = {
@@ -75,6 +76,7 @@ def register(
         "read_only": wish.read_only,
     }
     told |= {"profile": wish.profile} if wish.profile != AUTO else {}
+    told |= {"datacenter": wish.datacenter} if wish.datacenter else {}
     told |= {"options": dict(wish.options)} if wish.options else {}
     try:
         with transaction.atomic():
@@ -175,6 +177,20 @@ def set_driver(
         )  # fmt: skip
 
 
+def set_datacenter(domain: StorageDomain, name: str, user: User | None, origin: str) -> None:
+    """Say what datacenter a domain belongs to, "" for as its metadata says; raises NotAllowedError,
+    BadRequestError.
+    """
+    check(user, Action.MANAGE_DOMAINS)
+    _check_datacenter(name)
+    # What the last scan found holds at once, and not only from the next one on.
+    effective = name or str(domain.facts.get("datacenter") or "")
+    with transaction.atomic():
+        StorageDomain.objects.filter(pk=domain.pk).update(datacenter=effective)
+        audit.record(user, origin, "change domain", domain.name, datacenter=name)
+    domain.refresh_from_db()
+
+
 def seconds_of(text: str) -> int:
     """Read how often a domain is scanned, as people write it; raises BadRequestError."""
     try:
@@ -188,6 +204,13 @@ def seconds_of(text: str) -> int:
 def _check_schedule(seconds: int) -> None:
     if seconds and not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
         raise BadRequestError("A domain is scanned every 60 s up to every 366 days; 0: when asked.")
+
+
+def _check_datacenter(name: str) -> None:
+    if len(name) > DATACENTER_LIMIT or display(name) != name or name != name.strip():
+        raise BadRequestError(
+            f"A datacenter's name is some plain text in one line, of at most {DATACENTER_LIMIT} characters."
+        )
 
 
 def _check_name(name: str) -> None:
@@ -223,6 +246,7 @@ def _check_wish(domain: StorageDomain) -> None:
     if domain.kind not in DomainKind.values:
         raise BadRequestError(f"The kinds of domains are {', '.join(DomainKind.values)}.")
     _check_schedule(domain.scan_seconds)
+    _check_datacenter(domain.datacenter)
     if domain.kind != DomainKind.DIRECTORY and (domain.profile != AUTO or domain.options):
         raise BadRequestError("A profile and its options are for directories only.")
     for name, value in domain.options.items():

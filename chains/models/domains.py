@@ -6,6 +6,7 @@ from chains.models.fields import FileNameField
 
 DAY_SECONDS = 24 * 3600
 HOUR_SECONDS = 3600
+DATACENTER_LIMIT = 80  # characters
 
 
 class DomainKind(models.TextChoices):
@@ -24,7 +25,8 @@ class StorageDomain(models.Model):
     path = FileNameField()
     path_text = models.TextField(help_text="the path as people read it")
     datacenter = models.CharField(
-        max_length=80, blank=True, help_text="what it belongs to, as people call it; may be empty"
+        max_length=DATACENTER_LIMIT, blank=True,
+        help_text="what it belongs to, as people call it; empty: as oVirt's metadata says, where it does",
     )
     read_only = models.BooleanField(default=False)
     storage_host = models.CharField(max_length=255, help_text="the worker queue that reaches it")

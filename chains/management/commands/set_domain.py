@@ -9,7 +9,7 @@ from django.db import transaction
 from chains.core.units import span
 from chains.inventory.asking import BadRequestError
 from chains.inventory.drivers import OPTIONS
-from chains.inventory.registering import seconds_of, set_driver, set_schedule
+from chains.inventory.registering import seconds_of, set_datacenter, set_driver, set_schedule
 from chains.management.commands._common import WRONG, add_driver_options, domain_named
 from chains.merges.policies import Policy, set_paused, set_policy
 from chains.models import DomainKind, StorageDomain
@@ -36,6 +36,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--scan-every", metavar="AGE", help="how often it is scanned: 1h, 15min; 0: when asked"
         )
+        parser.add_argument(
+            "--datacenter", help="what it belongs to; “” for as oVirt's metadata says"
+        )
         add_driver_options(parser, None)
         queue = parser.add_mutually_exclusive_group()
         queue.add_argument("--pause", action="store_true", help="start no queued merge")
@@ -53,6 +56,8 @@ class Command(BaseCommand):
                     set_policy(domain, Policy.from_words(words, Policy.of(domain)), None, ORIGIN)
                 if options["scan_every"] is not None:
                     set_schedule(domain, seconds_of(options["scan_every"]), None, ORIGIN)
+                if options["datacenter"] is not None:
+                    set_datacenter(domain, options["datacenter"], None, ORIGIN)
                 if options["profile"] is not None or told:
                     set_driver(domain, options["profile"], told, None, ORIGIN)
         except BadRequestError as error:
@@ -65,7 +70,7 @@ class Command(BaseCommand):
             f"window {now['window'] or 'always'}, rate {now['rate'] or 'not limited'}, queue "
             f"{'paused' if domain.paused else 'running'}, scanned "
             f"{'every ' + span(domain.scan_seconds) if domain.scan_seconds else 'when asked'}"
-            f"{_driver(domain)}"
+            f"{_driver(domain)}{f', datacenter {domain.datacenter}' if domain.datacenter else ''}"
         )
 
 
