@@ -21,7 +21,7 @@ class KeysetPagination(BasePagination):
         """The rows; raises ValidationError."""
         cursor = request.query_params.get("cursor", "")
         try:
-            self.page = paging.page(queryset, view.order, cursor, _limit(request))
+            self.page = paging.page(queryset, view.order, cursor, limit_of(request))
         except BadRequestError as error:
             raise ValidationError({"cursor": [str(error)]}) from None
         self.total = view.total(self.page, queryset)
@@ -69,7 +69,7 @@ class KeysetPagination(BasePagination):
         ]  # fmt: skip
 
 
-def _limit(request: Request) -> int:
+def limit_of(request: Request) -> int:
     """Raises ValidationError."""
     text = request.query_params.get("limit", "")
     if not text:

@@ -3,7 +3,7 @@
 from django.contrib.auth.decorators import login_not_required
 from django.urls import URLPattern, path
 
-from chains.api import batches, inventory, lists, merging, scans, trail, views
+from chains.api import batches, inventory, lists, merging, scans, sprawl, trail, views
 
 _ROUTES = {
     "schema/": (views.Schema, "api-schema"),
@@ -42,6 +42,7 @@ _ROUTES = {
     "batches/<int:pk>/cancel/": (batches.BatchCancel, "api-batch-cancel"),
     "audit/": (trail.Records, "api-audit"),
     "audit/head/": (trail.Head, "api-audit-head"),
+    "sprawl/": (sprawl.Sprawl, "api-sprawl"),
     "activity/": (views.Activity, "api-activity"),
 }
 

@@ -30,7 +30,10 @@ def refresh(disk: Disk) -> None:
             (row.pk, *(getattr(row, name) for name in _MAPPED)) for row in changed
         ])  # fmt: skip
         states = {row.pk: DiskState.of(row) for row in changed}
-        history.record_disks(domain, states, {}, timezone.now())
+        if states:
+            now = timezone.now()
+            history.record_disks(domain, states, {}, now)
+            history.record_domain(domain, now)
 
 
 def _found(family: Sequence[Volume]) -> dict[int, Figures]:

@@ -61,6 +61,7 @@ def context_of(request: HttpRequest, asked: Asked) -> dict[str, Any]:
     return {
         "asked": asked, "report": found, "columns": sprawl_cells.COLUMNS, "total": total,
         "figures": found.total_after or found.total, "by_word": BY_WORDS[asked.by],
+        "sort_word": next((c.label for c in sprawl_cells.COLUMNS if c.name == asked.column), _("name")),
         "lines": [sprawl_cells.line(row, moment) for row in found.rows], "moment": moment,
         "largest": [] if asked.as_of else sprawl.largest(asked),
         "outlooks": outlooks[:FORECASTS], "outlook_count": len(outlooks),

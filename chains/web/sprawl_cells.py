@@ -14,6 +14,7 @@ from chains.core.units import binary
 from chains.inventory.sprawl import Change, Figures, Row
 
 DASH: Final = "–"
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 Text = str | Promise
 
 
@@ -160,11 +161,19 @@ def _changed(change: Change, name: str, moment: datetime) -> Cell:
     if one is None or other is None:
         only = other or one
         assert only is not None
-        arrow = f"{DASH} → {only.main}" if one is None else f"{only.main} → {DASH}"
+        main = _kept(only.main)
+        arrow = f"{DASH} → {main}" if one is None else f"{main} → {DASH}"
         return Cell(arrow, is_quiet=only.is_quiet)
     if _same(change, name):
         return Cell(other.main, other.note, other.hint, is_quiet=True)
-    return Cell(f"{one.main} → {other.main}", _difference(change, name), tone="changed")
+    return Cell(
+        f"{_kept(one.main)} → {_kept(other.main)}", _difference(change, name), tone="changed"
+    )
+
+
+def _kept(text: str) -> str:
+    """A figure is not broken between its number and its unit."""
+    return text.replace(" ", NO_BREAK)
 
 
 def _same(change: Change, name: str) -> bool:
@@ -177,6 +186,6 @@ def _difference(change: Change, name: str) -> str:
         return ""
     step: Any = change.step(name)
     if step is None:
-        return _("not recorded before")
+        return ""
     sign = "+" if step > 0 else "−"
     return f"{sign}{binary(abs(step)) if name in _SIZES else f'{abs(step):,}'}"

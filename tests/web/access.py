@@ -248,6 +248,7 @@ ADDRESSES: dict[str, Address] = {
     "api/v1/batches/<int:pk>/cancel/": call("/api/v1/batches/{batch}/cancel/", 202),
     "api/v1/audit/": resource("/api/v1/audit/"),
     "api/v1/audit/head/": resource("/api/v1/audit/head/"),
+    "api/v1/sprawl/": resource("/api/v1/sprawl/"),
     "api/v1/activity/": resource("/api/v1/activity/"),
     "admin/": admin("/admin/", 200, 200),
     "admin/login/": Address(
