@@ -12,13 +12,14 @@ class Action(StrEnum):
     VIEW = "view"
     SCAN = "scan"
     MERGE = "merge"
+    LEARN = "run the lesson"
     MANAGE_DOMAINS = "manage domains"
     MANAGE_PEOPLE = "manage people"
 
 
 _ALLOWED: dict[str, frozenset[Action]] = {
     Role.AUDITOR: frozenset({Action.VIEW}),
-    Role.OPERATOR: frozenset({Action.VIEW, Action.SCAN, Action.MERGE}),
+    Role.OPERATOR: frozenset({Action.VIEW, Action.SCAN, Action.MERGE, Action.LEARN}),
     Role.ADMIN: frozenset(Action),
 }
 

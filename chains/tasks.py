@@ -16,7 +16,9 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
 from chains.inventory import history, scanning
-from chains.inventory.jobs import MERGE, NOTIFY, PURGE, SCAN
+from chains.inventory.jobs import LESSON, MERGE, NOTIFY, PURGE, SCAN
+from chains.lessons import keeping as lessons
+from chains.lessons import running as lesson_running
 from chains.merges import delivery, kept, queue, recovery, runner
 from chains.models import Scan, ScanKind, ScanState, WorkerHost
 
@@ -27,6 +29,7 @@ STORAGE_THREADS = 64
 DRAIN_SECONDS = 5.0
 LOOK_SECONDS = 1.0  # how often it is asked whether storage still answers a scan
 THIN_SECONDS = 6 * 3600.0
+SWEEP_SECONDS = 3600.0
 _scanning: set[int] = set()  # what this process reads now; a slow read is not a dead one
 _hanging: dict[int, int] = {}  # scans by domain whose storage never answered
 
@@ -110,6 +113,12 @@ async def notify(pk: int) -> None:
     await delivery.send_due()
 
 
+@app.task(name=LESSON)
+async def lesson(pk: int) -> None:
+    """Run a step of somebody's lesson, or clear its sandbox."""
+    await lesson_running.run(pk)
+
+
 def _beat(storage_host: str, process: str) -> None:
     WorkerHost.objects.update_or_create(
         process=process, defaults={"storage_host": storage_host, "alive_at": timezone.now()}
@@ -118,6 +127,7 @@ def _beat(storage_host: str, process: str) -> None:
     scanning.request_due(storage_host)
     recovery.requeue_orphans(storage_host)
     recovery.purge_due(storage_host)
+    lessons.see_to(storage_host)
 
 
 def _leave(process: str) -> None:
@@ -126,12 +136,15 @@ def _leave(process: str) -> None:
 
 
 async def _keep_house(storage_host: str, process: str) -> None:
-    thinned = 0.0
+    thinned = swept = 0.0
     while True:
         try:
             if time.monotonic() - thinned > THIN_SECONDS:
                 thinned = time.monotonic()
                 await database_sync_to_async(history.thin)()
+            if time.monotonic() - swept > SWEEP_SECONDS:
+                swept = time.monotonic()
+                await database_sync_to_async(lessons.sweep)(storage_host)
             await database_sync_to_async(_beat)(storage_host, process)
             await delivery.send_due()
             for job in await app.job_manager.get_stalled_jobs(queue=storage_host):

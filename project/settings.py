@@ -20,6 +20,8 @@ CSRF_TRUSTED_ORIGINS = env.env_list("STRATA_CSRF_TRUSTED_ORIGINS")
 # The name of this storage host: a worker takes only the work of domains that name it.
 STORAGE_HOST = env.env_str("STRATA_STORAGE_HOST", socket.gethostname())
 # Seconds without an answer after which storage is taken to hang, and whoever waits for it is let go.
+# Where a worker keeps the files of the lesson; never a storage domain.
+LESSON_DIR = env.env_str("STRATA_LESSON_DIR", str(VAR_DIR / "lesson"))
 STORAGE_TIMEOUT = env.env_int("STRATA_STORAGE_TIMEOUT", 60, least=1, most=3600)
 # Behind a TLS proxy: cookies only over https, and the proxy's word on the scheme is believed.
 # The engine of oVirt, a witness beside the storage; "" for none.

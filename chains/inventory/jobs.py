@@ -9,6 +9,7 @@ SCAN = "chains.scan"
 MERGE = "chains.merge"
 PURGE = "chains.purge"
 NOTIFY = "chains.notify"
+LESSON = "chains.lesson"
 
 # In a worker the shared app speaks over connections of its own: a job would be seen before the
 # transaction that asks for it is committed. This one always speaks over Django's.

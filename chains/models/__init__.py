@@ -3,6 +3,7 @@
 from chains.models.domains import DomainKind, GlobalThresholds, StorageDomain, WorkerHost
 from chains.models.history import DiskHistory, DomainHistory
 from chains.models.inventory import Disk, Finding, Volume
+from chains.models.lessons import Lesson, LessonState, LessonStep
 from chains.models.maps import BlockMap, VolumeMap
 from chains.models.merges import Batch, Merge, MergeStep, Notice
 from chains.models.people import AuditRecord, AuditSeal, Role, User
@@ -19,6 +20,9 @@ __all__ = [
     "DomainKind",
     "Finding",
     "GlobalThresholds",
+    "Lesson",
+    "LessonState",
+    "LessonStep",
     "Merge",
     "MergeStep",
     "Notice",

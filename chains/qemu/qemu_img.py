@@ -38,12 +38,27 @@ def _held_to(rate: int | None) -> list[str]:
     return ["-r", str(rate)] if rate else []
 
 
-def create_overlay(target: str, backing: str, backing_format: str,
-                   options: Sequence[str] = ()) -> list[str]:  # fmt: skip
-    """A new, empty qcow2 overlay of `backing`."""
+def create_overlay(target: str, backing: str, backing_format: str, options: Sequence[str] = (), *,
+                   quiet: bool = True) -> list[str]:  # fmt: skip
+    """A new, empty qcow2 overlay of `backing`; without `quiet` it says what it has made."""
     extra = ["-o", ",".join(options)] if options else []
-    return ["qemu-img", "create", "-q", "-f", "qcow2", *extra,
+    return ["qemu-img", "create", *(["-q"] if quiet else []), "-f", "qcow2", *extra,
             "-b", backing, "-F", backing_format, target]  # fmt: skip
+
+
+def create_raw(target: str, size: str) -> list[str]:
+    """A new raw image of `size` (bytes, or with a suffix: `64M`), all of it a hole."""
+    return ["qemu-img", "create", "-f", "raw", target, size]
+
+
+def info(path: str, image_format: str) -> list[str]:
+    """What an image's header says, and what it takes on disk, in words for people."""
+    return ["qemu-img", "info", "-f", image_format, path]
+
+
+def mapped(path: str, image_format: str) -> list[str]:
+    """Which file of its chain holds each stretch of data, in words for people."""
+    return ["qemu-img", "map", "-f", image_format, path]
 
 
 def rebase(target: str, backing: str, backing_format: str | None, *, unsafe: bool) -> list[str]:
