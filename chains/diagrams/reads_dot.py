@@ -92,7 +92,8 @@ def _guest(view: ReadsPicture, width: int) -> str:
         cells.append(_cell(i, name, armour(text), link(view.block_urls[i])))
     head = _name_cell(f'<FONT COLOR="{INK}"><B>guest</B></FONT>', "What the guest reads", "", width)
     scale = _scale(view) if blocks else ""
-    return _node(_GUEST, f"{scale}<TR>{head}{''.join(cells)}</TR>", "dg-guest")
+    numbers = _numbers(blocks) if view.numbered else ""
+    return _node(_GUEST, f"{scale}{numbers}<TR>{head}{''.join(cells)}</TR>", "dg-guest")
 
 
 def _scale(view: ReadsPicture) -> str:
@@ -112,6 +113,15 @@ def _scale(view: ReadsPicture) -> str:
         f'WIDTH="{span * _CELL_WIDTH}" HEIGHT="13">'
         f'<FONT COLOR="{MUTED}" POINT-SIZE="11">{text}</FONT></TD>'
         for (text, align), span in zip(texts, spans, strict=True)
+    )
+    return f'<TR><TD BORDER="0"></TD>{cells}</TR>'
+
+
+def _numbers(blocks: int) -> str:
+    cells = "".join(
+        f'<TD BORDER="0" FIXEDSIZE="TRUE" WIDTH="{_CELL_WIDTH}" HEIGHT="13">'
+        f'<FONT COLOR="{MUTED}" POINT-SIZE="11">{number}</FONT></TD>'
+        for number in range(blocks)
     )
     return f'<TR><TD BORDER="0"></TD>{cells}</TR>'
 

@@ -70,3 +70,5 @@ class ReadsPicture:
     block_urls: Sequence[str]
     """Per block the link that zooms into it; ``""`` when it is a single cluster already."""
     max_rows: int = 16
+    numbered: bool = False
+    """Whether the number of each block, from 0, stands over it."""

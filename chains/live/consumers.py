@@ -8,7 +8,7 @@ from typing import Any
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from chains.live.hub import ACTIVITY, AUDIT, Message, Topic, hub, read
+from chains.live.hub import ACTIVITY, AUDIT, LESSON, Message, Topic, hub, read
 from chains.models import User
 from chains.permissions import Action, allows
 
@@ -101,6 +101,15 @@ class MergeConsumer(TopicConsumer):
     async def connect(self) -> None:
         """The topic is in the address."""
         self.topic = f"merge:{self.scope['url_route']['kwargs']['pk']}"
+        await super().connect()
+
+
+class LessonConsumer(TopicConsumer):
+    """The lesson of the person who listens: nobody else's."""
+
+    async def connect(self) -> None:
+        """Whose it is the session says."""
+        self.topic = f"{LESSON}{getattr(self.scope.get('user'), 'pk', None) or 0}"
         await super().connect()
 
 

@@ -18,6 +18,7 @@ from channels.db import database_sync_to_async
 
 from chains.inventory import audit, trail
 from chains.inventory.news import CHANNEL
+from chains.lessons.selectors import lesson_live
 from chains.merges import fence
 from chains.merges.selectors import activity_live, merge_live
 from chains.models import Merge
@@ -28,6 +29,7 @@ Topic = str
 ACTIVITY: Topic = "activity"
 AUDIT: Topic = audit.NEWS
 LISTS = frozenset({ACTIVITY, AUDIT})
+LESSON: Topic = "lesson:"  # and the person whose lesson it is
 # A burst of changes (a progress bar at ten a second) is one message to the lists.
 ACTIVITY_GAP = 0.25
 RETRY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0)
@@ -39,6 +41,8 @@ def read(topic: Topic) -> Message | None:
         return activity_live()
     if topic == AUDIT:
         return trail.message()
+    if topic.startswith(LESSON):
+        return lesson_live(int(topic.removeprefix(LESSON)))
     try:
         return merge_live(int(topic.removeprefix("merge:")))
     except Merge.DoesNotExist:

@@ -5,6 +5,7 @@ from django.urls import path
 from chains.web import (
     batches,
     findings,
+    lesson,
     limits,
     lists,
     past,
@@ -51,4 +52,8 @@ urlpatterns = [
     path("sprawl/", sprawl.report, name="sprawl"),
     path("activity/", views.activity, name="activity"),
     path("words/<slug:language>/<slug:version>.js", reader.words, name="words"),
+    path("lesson/", lesson.lesson, name="lesson"),
+    path("lesson/run/", lesson.run, name="lesson-run"),
+    path("lesson/over/", lesson.start_over, name="lesson-over"),
+    path("lesson/live/", lesson.live, name="lesson-live"),
 ]

@@ -3,6 +3,7 @@
 import { startActivity } from "./activity.js";
 import { startLists } from "./lists.js";
 import { startAudit } from "./audit.js";
+import { startLesson } from "./lesson.js";
 import { startMerge } from "./merge.js";
 import { startPlan } from "./plan.js";
 import { startReads } from "./reads.js";
@@ -17,3 +18,4 @@ startReads();
 startPlan();
 startSelection();
 startLists();
+startLesson();
