@@ -15,8 +15,8 @@ from chains.core.plans import Plan
 from chains.inventory import selectors as inventory
 from chains.inventory.asking import BadRequestError
 from chains.lessons import selectors, services
-from chains.lessons.steps import BASE, LAST, PLANNED_AFTER, SNAP1, step_of
-from chains.models import Disk, Lesson, LessonState
+from chains.lessons.steps import BASE, LAST, PLANNED_AFTER, SNAP1, Step, step_of
+from chains.models import Disk, Lesson, LessonState, LessonStep
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
 from chains.web import lesson_pictures as pictures
@@ -123,14 +123,20 @@ def _result(row: Lesson | None, number: int, may_learn: bool) -> dict[str, Any]:
         found["ways"] = [Plan.from_json(plan) for plan in before.seen["plans"]]
         found["advice"] = before.seen["advice"]
         found["real_disk"] = Disk.objects.filter(layers__gt=1).order_by("id").first()
-    if result is None or not result.seen:
-        return found
-    step, shown_files = step_of(number), pictures.files(result.seen)
-    return found | {
-        "files": shown_files, "blocks": pictures.blocks(result.seen),
+    if result is not None and result.seen:
+        return found | _seen(result, step_of(number))
+    # Until it has been run, what there is is what the step before has left.
+    earlier = selectors.result_of(row, number - 1)
+    return found | (_seen(earlier, None) if earlier is not None and earlier.seen else {})
+
+
+def _seen(result: LessonStep, step: Step | None) -> dict[str, Any]:
+    files, blocks = pictures.files(result.seen), pictures.blocks(result.seen)
+    return {
+        "files": files, "blocks": blocks,
         "trees": pictures.trees(result.seen, step), "reads": pictures.reads(result.seen),
-        "see": {file.name.removesuffix(".img"): file for file in shown_files},
-        "redirected": sum(block.hops > 0 for block in pictures.blocks(result.seen)),
-        "on_disk": sum(file.facts["on_disk"] for file in shown_files),
-        "both": sum(file.facts["on_disk"] for file in shown_files if file.name in (BASE, SNAP1)),
+        "see": {file.name.removesuffix(".img"): file for file in files},
+        "redirected": sum(block.hops > 0 for block in blocks),
+        "on_disk": sum(file.facts["on_disk"] for file in files),
+        "both": sum(file.facts["on_disk"] for file in files if file.name in (BASE, SNAP1)),
     }  # fmt: skip

@@ -64,8 +64,8 @@ def files(seen: Mapping[str, Any]) -> list[ShownFile]:
     ]  # fmt: skip
 
 
-def trees(seen: Mapping[str, Any], step: Step) -> list[SafeString]:
-    """The files and their backing files; what the step has made or written is marked."""
+def trees(seen: Mapping[str, Any], step: Step | None) -> list[SafeString]:
+    """The files and their backing files; what this step has made or written is marked."""
     roles = _roles(seen["files"])
     nodes = [
         DrawnVolume(
@@ -115,7 +115,9 @@ def _key(name: str) -> str:
     return name.removesuffix(".img")
 
 
-def _mark(step: Step, name: str) -> Mark:
+def _mark(step: Step | None, name: str) -> Mark:
+    if step is None:
+        return Mark.NONE
     if name in step.makes:
         return Mark.NEW
     return Mark.CHANGED if name in step.writes else Mark.NONE
