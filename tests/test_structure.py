@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "lessons": BELOW | {"permissions", "inventory", "merges"},
     "tasks": BELOW | {"permissions", "inventory", "merges", "lessons"},
     "web": BELOW | {"permissions", "inventory", "merges", "lessons", "tasks", "words"},
-    "api": BELOW | {"permissions", "inventory", "merges", "tasks"},
+    "api": BELOW | {"permissions", "inventory", "merges", "lessons", "tasks"},
     "live": BELOW | {"permissions", "inventory", "merges", "lessons", "tasks"},
     "management": BELOW | {"permissions", "inventory", "merges", "tasks"},
     # Django's own doors into the app.

@@ -44,6 +44,7 @@ _ROUTES = {
     "audit/head/": (trail.Head, "api-audit-head"),
     "sprawl/": (sprawl.Sprawl, "api-sprawl"),
     "activity/": (views.Activity, "api-activity"),
+    "lesson/": (views.OwnLesson, "api-lesson"),
 }
 
 # The login middleware redirects to a page; the API answers for itself: ByRole is its rule, and 401.

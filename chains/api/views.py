@@ -18,6 +18,7 @@ from chains.api.parsers import BoundedJSONParser
 from chains.api.permissions import ByRole
 from chains.core.plans import PlanError
 from chains.inventory import audit, blockmaps, selectors, services
+from chains.lessons.selectors import lesson_live
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
 from chains.merges.scoped import NothingToJoinError
@@ -219,3 +220,12 @@ class Activity(APIView):
     def get(self, request: Request) -> Response:
         """The whole state now."""
         return Response(merge_selectors.activity_live())
+
+
+class OwnLesson(APIView):
+    """How the lesson of the person who asks stands, as their socket sends it."""
+
+    @extend_schema(responses=shapes.LiveSerializer)
+    def get(self, request: Request) -> Response:
+        """The whole state now."""
+        return Response(lesson_live(person(request).pk))

@@ -49,7 +49,7 @@ def sweep(storage_host: str) -> list[str]:
         storage_host=storage_host, touched_at__gte=timezone.now() - STALE
     ) | Lesson.objects.filter(state__in=[LessonState.QUEUED, LessonState.RUNNING])
     gone = swept(str(settings.LESSON_DIR), {str(pk) for pk in used.values_list("pk", flat=True)})
-    Lesson.objects.filter(pk__in=gone, storage_host=storage_host, state=LessonState.READY).update(
-        files={}
-    )
+    Lesson.objects.filter(
+        pk__in=[int(name) for name in gone], storage_host=storage_host, state=LessonState.READY
+    ).update(files={})
     return gone

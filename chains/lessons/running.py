@@ -79,7 +79,9 @@ async def _carry_out(lesson: Lesson) -> None:
         raise
 
 
-async def _perform(lesson: Lesson, sandbox: Sandbox) -> tuple[list[Run], dict[str, Any], dict[str, str]]:
+async def _perform(
+    lesson: Lesson, sandbox: Sandbox
+) -> tuple[list[Run], dict[str, Any], dict[str, str]]:
     """Bring the sandbox to where the step begins, run it, look at it; returns what the commands did,
     what was seen then, and the files that are left.
     """
@@ -141,14 +143,18 @@ def _told(argv: Any, result: Result | None, begun: float, said: str = "") -> Run
 def _why(name: str, result: Result) -> str:
     said = f"{result.warnings}\n{clean(result.stdout)}"
     if "No space left" in said:
-        return f"{name} found no space left where the sandbox is: free some, and run the step again."
+        return (
+            f"{name} found no space left where the sandbox is: free some, and run the step again."
+        )
     return f"{name} ended with exit code {result.returncode}; what it said stands below it."
 
 
 def _check_place(root: str, storage_host: str) -> None:
     """Raises SandboxError where the sandbox is part of a storage domain, or holds one."""
     place = PurePosixPath(os.path.realpath(root))
-    for name, path in StorageDomain.objects.filter(storage_host=storage_host).values_list("name", "path"):
+    for name, path in StorageDomain.objects.filter(storage_host=storage_host).values_list(
+        "name", "path"
+    ):
         domain = PurePosixPath(os.path.normpath(path))
         if place.is_relative_to(domain) or domain.is_relative_to(place):
             raise SandboxError(

@@ -50,13 +50,15 @@ class Sandbox:
             try:
                 os.makedirs(root, mode=0o700, exist_ok=True)
                 parent = _open(held, root, None)
-                with contextlib.suppress(FileExistsError):
-                    if len(os.listdir(parent)) >= MOST:
+                known = os.listdir(parent)
+                if name not in known:
+                    if len(known) >= MOST:
                         raise SandboxError(
                             f"{display(root)} holds {MOST} lessons already; each is removed a day after"
                             " its last step. Try again later."
                         )
-                    os.mkdir(name, mode=0o700, dir_fd=parent)
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, mode=0o700, dir_fd=parent)
                 fd = _open(held, name, parent)
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -104,9 +106,7 @@ class Sandbox:
         words = {
             "is gone": [name for name in known if name not in found],
             "was put there": [name for name in found if name not in known],
-            "was changed": [
-                name for name in known if name in found and found[name] != known[name]
-            ],
+            "was changed": [name for name in known if name in found and found[name] != known[name]],
         }
         said = [f"{name} {what}" for what, names in words.items() for name in names]
         raise ChangedError(f"Not by the lesson, and since its last step: {', '.join(said)}.")

@@ -35,9 +35,7 @@ class Step:
 
 def _blocks(pattern: int, *runs: tuple[int, int]) -> list[Stretch]:
     """Runs of blocks, (first, last), filled with a pattern."""
-    return [
-        Stretch(pattern, first * BLOCK, (last - first + 1) * BLOCK) for first, last in runs
-    ]
+    return [Stretch(pattern, first * BLOCK, (last - first + 1) * BLOCK) for first, last in runs]
 
 
 _BASE_BYTE, _SNAP1_BYTE, _SNAP2_BYTE = 0xB0, 0x51, 0x52

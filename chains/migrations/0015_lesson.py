@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chains', '0012_root_mark'),
+        ('chains', '0013_largest_wins'),
     ]
 
     operations = [

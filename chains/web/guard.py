@@ -19,6 +19,7 @@ _REFUSALS = {
     Action.VIEW: gettext_noop("Your role may not view."),
     Action.SCAN: gettext_noop("Your role may not scan."),
     Action.MERGE: gettext_noop("Your role may not merge."),
+    Action.LEARN: gettext_noop("Your role may not run the lesson."),
     Action.MANAGE_DOMAINS: gettext_noop("Your role may not manage domains."),
     Action.MANAGE_PEOPLE: gettext_noop("Your role may not manage people."),
 }

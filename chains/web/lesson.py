@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -21,6 +21,7 @@ from chains.permissions import Action, allows
 from chains.qemu.command import shown
 from chains.web import lesson_pictures as pictures
 from chains.web.guard import needs, origin, person
+from chains.words.prose import prose
 
 TITLES = (
     gettext_lazy("Create a disk"),
@@ -62,7 +63,7 @@ def run(request: HttpRequest) -> HttpResponse:
     try:
         services.request_step(person(request), number, origin(request))
     except StrataError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     return redirect(f"{reverse('lesson')}?step={number}#run")
 
 
@@ -73,15 +74,8 @@ def start_over(request: HttpRequest) -> HttpResponse:
     try:
         services.start_over(person(request), origin(request))
     except StrataError as error:
-        messages.error(request, str(error))
+        messages.error(request, prose(str(error)))
     return redirect(f"{reverse('lesson')}?step=1")
-
-
-@require_safe
-@needs(Action.VIEW)
-def live(request: HttpRequest) -> JsonResponse:
-    """How one's own lesson stands: what its socket says, for when there is none."""
-    return JsonResponse(selectors.lesson_live(person(request).pk))
 
 
 def _number(asked: str | None, row: Lesson | None) -> int:
@@ -117,7 +111,11 @@ def _state(row: Lesson | None, number: int) -> dict[str, Any]:
 def _result(row: Lesson | None, number: int, may_learn: bool) -> dict[str, Any]:
     """What the step has shown, if it has been run: to those who run none, of a run that was recorded."""
     result = selectors.result_of(row, number) if may_learn else selectors.recorded()[number]
-    before = selectors.result_of(row, PLANNED_AFTER) if may_learn else selectors.recorded()[PLANNED_AFTER]
+    before = (
+        selectors.result_of(row, PLANNED_AFTER)
+        if may_learn
+        else selectors.recorded()[PLANNED_AFTER]
+    )
     found: dict[str, Any] = {"result": result}
     if number == PLANNED_AFTER + 1 and before is not None and before.seen:
         found["ways"] = [Plan.from_json(plan) for plan in before.seen["plans"]]

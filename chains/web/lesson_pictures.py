@@ -127,10 +127,6 @@ def _roles(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """What each file is by its place, in the words of the disk's page."""
     below: Sequence[str] = [facts["backing_file"] for facts in found.values()]
     return {
-        name: "root"
-        if facts["backing_file"] is None
-        else "snapshot"
-        if name in below
-        else "active"
+        name: "root" if facts["backing_file"] is None else "snapshot" if name in below else "active"
         for name, facts in found.items()
     }

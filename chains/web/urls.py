@@ -55,5 +55,4 @@ urlpatterns = [
     path("lesson/", lesson.lesson, name="lesson"),
     path("lesson/run/", lesson.run, name="lesson-run"),
     path("lesson/over/", lesson.start_over, name="lesson-over"),
-    path("lesson/live/", lesson.live, name="lesson-live"),
 ]

@@ -18,7 +18,7 @@ export function startLesson() {
   };
   connect({
     url: "/ws/lesson/",
-    poll: "/lesson/live/",
+    poll: "/api/v1/lesson/",
     onMessage: (news) => {
       if (news.type !== "lesson") return;
       newest = news.seq;

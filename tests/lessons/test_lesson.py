@@ -122,8 +122,11 @@ def test_a_recorded_run_is_what_a_run_is(step, request):
 def test_who_may_run_it(role, sandboxes, transactional_db):
     person = User.objects.create(username=role, role=role)
     if role == "auditor":
-        for ask in (lambda: services.request_step(person, 1, "test"), lambda: services.start_over(person, "test")):
-            with pytest.raises(services.StrataError, match="auditor.*may not run the lesson"):
+        for ask in (
+            lambda: services.request_step(person, 1, "test"),
+            lambda: services.start_over(person, "test"),
+        ):
+            with pytest.raises(services.StrataError, match=r"auditor.*may not run the lesson"):
                 ask()
         assert not Lesson.objects.exists()
     else:

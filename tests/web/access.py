@@ -192,7 +192,6 @@ ADDRESSES: dict[str, Address] = {
     "lesson/": page("/lesson/"),
     "lesson/run/": action("/lesson/run/", "step=one"),
     "lesson/over/": action("/lesson/over/"),
-    "lesson/live/": page("/lesson/live/"),
     "api/v1/schema/": resource("/api/v1/schema/"),
     "api/v1/domains/": resource("/api/v1/domains/"),
     "api/v1/domains/<int:pk>/": resource("/api/v1/domains/{domain}/"),
@@ -254,6 +253,7 @@ ADDRESSES: dict[str, Address] = {
     "api/v1/audit/head/": resource("/api/v1/audit/head/"),
     "api/v1/sprawl/": resource("/api/v1/sprawl/"),
     "api/v1/activity/": resource("/api/v1/activity/"),
+    "api/v1/lesson/": resource("/api/v1/lesson/"),
     "admin/": admin("/admin/", 200, 200),
     "admin/login/": Address(
         "/admin/login/", (200, 200, 200, 302), (200, 200, 200, ANY), public=True, other=EVERYBODY_OTHER,
