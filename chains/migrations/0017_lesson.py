@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chains', '0013_largest_wins'),
+        ('chains', '0016_sprawl'),
     ]
 
     operations = [
