@@ -286,6 +286,25 @@ class ReadsSerializer(serializers.Serializer[Any]):
     merges = serializers.ListField(child=serializers.DictField())
 
 
+class ByteSerializer(serializers.Serializer[Any]):
+    """Which layer answers one byte of a disk; docs/wire-formats.md describes it."""
+
+    at = serializers.IntegerField()
+    start = serializers.IntegerField()
+    length = serializers.IntegerField()
+    kind = serializers.ChoiceField(["data", "zero", "nothing"])
+    depth = serializers.IntegerField()
+    present = serializers.BooleanField()
+    zero = serializers.BooleanField()
+    data = serializers.BooleanField()
+    hops = serializers.IntegerField(allow_null=True)
+    volume = serializers.IntegerField(allow_null=True)
+    path = serializers.CharField(allow_null=True)
+    fresh = serializers.BooleanField()
+    live = serializers.BooleanField()
+    read_at = serializers.DateTimeField()
+
+
 class RefusalSerializer(serializers.Serializer[Any]):
     """Why something was refused."""
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework import generics, status
 from rest_framework.exceptions import ValidationError
@@ -16,14 +17,17 @@ from chains.api import serializers as shapes
 from chains.api.asking import base_and_top, manner
 from chains.api.parsers import BoundedJSONParser
 from chains.api.permissions import ByRole
+from chains.core.lens import AddressError
 from chains.core.plans import PlanError
-from chains.inventory import audit, blockmaps, selectors, services
+from chains.inventory import audit, blockmaps, lens, selectors, services
 from chains.lessons.selectors import lesson_live
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
 from chains.merges.scoped import NothingToJoinError
 from chains.models import Disk, Merge, StorageDomain, User, Volume
 from chains.permissions import Action
+
+NOT_READ = "The block map has not been read yet: a worker reads it now."
 
 
 def origin(request: Request) -> str:
@@ -108,20 +112,41 @@ class DiskDetail(generics.RetrieveAPIView[Disk]):
 
 
 class DiskReads(APIView):
-    """What each layer of a disk is worth, and what each merge would copy: from the stored block map."""
+    """What each layer of a disk is worth, and what each merge would copy: from the stored block map.
 
-    @extend_schema(responses={200: shapes.ReadsSerializer, 409: shapes.RefusalSerializer})
+    With `at`: which layer answers one byte.
+    """
+
+    @extend_schema(
+        parameters=[OpenApiParameter("at", OpenApiTypes.STR, description="which layer answers this byte: 0x1f000, 1048576, 1.5 GiB, s2048")],
+        responses={200: PolymorphicProxySerializer(
+            "ReadsOrByte", [shapes.ReadsSerializer, shapes.ByteSerializer], None
+        ), 409: shapes.RefusalSerializer},
+    )  # fmt: skip
     def get(self, request: Request, pk: int) -> Response:
-        """The figures; 409 while there are none: a worker is asked to read the disk."""
+        """The figures, or one byte; 409 while there is no map: a worker is asked to read the disk."""
         disk = get_object_or_404(Disk.objects.select_related("active", "domain"), pk=pk)
+        if (text := request.query_params.get("at", "").strip()) != "":
+            return self._byte(disk, text, person(request))
         found = blockmaps.stored_measures(disk)
         if found is None or not found["fresh"]:
             services.request_blocks(disk, person(request))
         else:
             services.freshen_blocks(disk, person(request))
         if found is None:
-            return refused(["The block map has not been read yet: a worker reads it now."])
+            return refused([NOT_READ])
         return refused([found["error"]]) if found["error"] else Response(found)
+
+    def _byte(self, disk: Disk, text: str, user: User) -> Response:
+        try:
+            told = lens.told(disk, text)
+        except AddressError as error:
+            raise ValidationError({"at": [str(error)]}) from None
+        if not told.fresh:
+            services.request_blocks(disk, user)
+        if told.found is None:
+            return refused([told.error or NOT_READ])
+        return Response(lens.as_json(told))
 
 
 class VolumeDetail(generics.RetrieveAPIView[Volume]):
