@@ -9,70 +9,118 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from typing import Final
 
-from chains.diagrams.palette import PALETTE, PATTERNS, colour_class
+from chains.diagrams.palette import colour_class, heat_class, heat_level, pattern_of
 
 CELL_ID: Final = re.compile(
-    r"(?P<key>[a-z0-9]+)-(?P<block>\d+)-c(?P<colour>\d+|x)-a(?P<answered>\d+)-h(?P<held>\d+)"
+    r"(?P<key>[a-z0-9]+)-(?P<block>\d+)-(?P<by>[cw])(?P<colour>\d+|x)-a(?P<answered>\d+)"
+    r"-h(?P<held>\d+)(?P<here>-here)?"
 )
 _TINY: Final = 2.0
 
 
-def cell_id(key: str, block: int, colour: int, answered: float, held: float) -> str:
-    """The id that tells ``draw_cell`` what to draw; below 0 ``colour`` means no layer."""
+def cell_id(
+    key: str, block: int, colour: int, answered: float, held: float, *, by: str = "c", here: bool = False
+) -> str:  # fmt: skip
+    """The id that tells ``draw_cell`` what to draw; below 0 ``colour`` means no layer.
+
+    ``by`` is c where the colour is a layer's, w where it is a level of warmth (heat). ``here`` marks
+    the block that somebody asked for.
+    """
     full, most = _thousandths(answered), _thousandths(max(answered, held))
     hue = str(colour) if colour >= 0 else "x"
-    return f"{key}-{block}-c{hue}-a{full}-h{most}"
+    return f"{key}-{block}-{by}{hue}-a{full}-h{most}{'-here' if here else ''}"
 
 
-def draw_cell(into: ET.Element, source: ET.Element, cell: re.Match[str], prefix: str) -> None:
-    """Put the block that ``cell`` describes where dot drew the outline in ``source``."""
+def draw_cell(into: ET.Element, source: ET.Element, cell: re.Match[str], prefix: str) -> set[str]:
+    """Put the block that ``cell`` describes where dot drew the outline in ``source``.
+
+    Returns the names of the patterns that it is filled with, for ``defs``.
+    """
     points = [p.split(",") for p in source[0].get("points", "").split()]
     xs, ys = [float(p[0]) for p in points], [float(p[1]) for p in points]
     left, top, width, height = min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
     colour = -1 if cell["colour"] == "x" else int(cell["colour"])
     answered, held = (_part(int(cell[name]), height) for name in ("answered", "held"))
-    kind = "dg-nobody" if colour < 0 else colour_class(colour)
+    kind = "dg-nobody" if colour < 0 else _CLASSES[cell["by"]](colour)
     into.set("class", f"dg-cell {kind}" if held or colour < 0 else f"dg-cell {kind} dg-empty")
     into.set("data-block", cell["block"])
     _rect(into, "dg-slot", left, top, width, height)
-    solid = (left, top + height - answered, width, answered)
-    hidden = (left, top + height - held, width, held - answered)
+    used = set()
     if answered:
+        solid = (left, top + height - answered, width, answered)
         _rect(into, "dg-answer", *solid)
-        if pattern := _pattern_of(colour):
-            _rect(into, "dg-over", *solid).set("fill", f"url(#{prefix}{pattern})")
+        if colour >= 0 and (pattern := pattern_of(colour)):
+            used.add(f"{pattern}-{cell['by']}{colour}")
+            _rect(into, "dg-over", *solid).set(
+                "fill", f"url(#{prefix}{pattern}-{cell['by']}{colour})"
+            )
     if held > answered:
+        hidden = (left, top + height - held, width, held - answered)
         _rect(into, "dg-held", *hidden)
-        name = f"{prefix}hatch-{colour % len(PALETTE)}"
-        _rect(into, "dg-over", *hidden).set("fill", f"url(#{name})")
+        used.add(f"hatch-{cell['by']}{colour}")
+        _rect(into, "dg-over", *hidden).set("fill", f"url(#{prefix}hatch-{cell['by']}{colour})")
     _rect(into, "dg-frame", left, top, width, height)
+    if cell["here"]:
+        _rect(into, "dg-here", left - 1, top - 1, width + 2, height + 2)
+    return used
 
 
-def defs(prefix: str) -> ET.Element:
-    """The patterns that the cells of one drawing are filled with."""
+def defs(prefix: str, used: Iterable[str]) -> ET.Element:
+    """The patterns that the cells of one drawing are filled with, as ``draw_cell`` names them."""
     result = ET.Element("defs")
-    for hue in range(len(PALETTE)):
+    for name in sorted(used):
+        kind, _, colour = name.partition("-")
+        values = {
+            "id": prefix + name,
+            "width": "6",
+            "height": "6",
+            "patternUnits": "userSpaceOnUse",
+        }
         # A pattern takes its colour from where it stands, not from where it is used.
-        hatch = _pattern(result, f"{prefix}hatch-{hue}", "5")
-        hatch.set("class", colour_class(hue))
-        path = {"class": "dg-hatch-line", "d": "M-1,1L1,-1M0,5L5,0M4,6L6,4"}
-        ET.SubElement(hatch, "path", path)
-    stripes = _pattern(result, f"{prefix}stripes", "5")
-    ET.SubElement(stripes, "path", {"class": "dg-pattern-line", "d": "M0,2.5L5,2.5"})
-    dots = _pattern(result, f"{prefix}dots", "5")
-    ET.SubElement(dots, "circle", {"class": "dg-pattern-dot", "cx": "2.5", "cy": "2.5", "r": "1.1"})
+        values["class"] = _CLASSES[colour[0]](int(colour[1:]))
+        pattern = ET.SubElement(result, "pattern", values)
+        tag, facts = _SHAPES[kind]
+        ET.SubElement(pattern, tag, dict(facts))
     return result
 
 
-def _pattern_of(colour: int) -> str:
-    return PATTERNS[colour // len(PALETTE) % len(PATTERNS)] if colour >= 0 else ""
+def swatch(
+    into: ET.Element, space: str, index: int, place: tuple[float, float], *, by_hops: bool
+) -> None:
+    """A small block of layer ``index`` for the legend of a file; below 0 one that nobody answers.
+
+    It brings its own pattern; ``space`` is the namespace of the tags, ``place`` the upper left corner.
+    """
+    by, colour = ("w", heat_level(index)) if by_hops else ("c", index)
+    group = ET.SubElement(into, "g", {"class": _CLASSES[by](colour) if index >= 0 else "dg-nobody"})
+    box = (*place, 24.0, 12.0)
+    _rect(group, "dg-slot", *box)
+    if index >= 0:
+        _rect(group, "dg-answer", *box)
+        if pattern := pattern_of(colour):
+            name = f"{pattern}-{by}{colour}"
+            into.append(defs("key-", [name]))
+            _rect(group, "dg-over", *box).set("fill", f"url(#key-{name})")
+    _rect(group, "dg-frame", *box)
+    for element in (*group.iter(), *into[-1].iter()):
+        if not element.tag.startswith("{"):
+            element.tag = space + element.tag
 
 
-def _pattern(into: ET.Element, name: str, size: str) -> ET.Element:
-    values = {"id": name, "width": size, "height": size, "patternUnits": "userSpaceOnUse"}
-    return ET.SubElement(into, "pattern", values)
+_CLASSES: Final = {"c": colour_class, "w": heat_class}
+_LINE, _DOT, _RING = ("dg-pattern-line", "dg-pattern-dot", "dg-pattern-ring")
+_SHAPES: Final[dict[str, tuple[str, dict[str, str]]]] = {
+    "hatch": ("path", {"class": "dg-hatch-line", "d": "M-1,1L1,-1M0,6L6,0M5,7L7,5"}),
+    "stripes": ("path", {"class": _LINE, "d": "M0,3L6,3"}),
+    "dots": ("circle", {"class": _DOT, "cx": "3", "cy": "3", "r": "1.2"}),
+    "bars": ("path", {"class": _LINE, "d": "M3,0L3,6"}),
+    "grid": ("path", {"class": _LINE, "d": "M0,3L6,3M3,0L3,6"}),
+    "waves": ("path", {"class": _LINE, "d": "M0,4.5L3,1.5L6,4.5"}),
+    "rings": ("circle", {"class": _RING, "cx": "3", "cy": "3", "r": "1.7"}),
+}
 
 
 def _rect(into: ET.Element, kind: str, *numbers: float) -> ET.Element:

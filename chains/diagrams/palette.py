@@ -42,14 +42,49 @@ PALETTE: Final = (
 )
 """The hues of the layers, in the light theme; neighbours differ for colour-blind eyes too."""
 
-PATTERNS: Final = ("", "stripes", "dots")
+HEAT: Final = ("#fdeabf", "#f9bd72", "#ec8550", "#c44a52", "#8a2560", "#431350")
+"""The hues of hops, in the light theme: the more, the darker, for every eye."""
+
+HEAT_UP_TO: Final = (0, 1, 2, 4, 8)
+"""The most hops of each hue of HEAT but the last, which has no end."""
+
+DARK_ON: Final = frozenset({"dg-layer-1", "dg-layer-2", "dg-layer-4", "dg-heat-0", "dg-heat-1", "dg-heat-2"})  # fmt: skip
+"""The hues that are so pale, in the light theme, that a pattern on them is dark."""
+
+PATTERNS: Final = ("", "stripes", "dots", "bars", "grid", "waves", "rings")
+"""A second way to tell layers apart. There is one pattern fewer than hues, so they come in all pairs."""
+
+
+def pattern_of(index: int) -> str:
+    """The pattern of layer ``index``, or of a level of heat; "" is plain."""
+    return PATTERNS[index % len(PATTERNS)]
 
 
 def colour_class(index: int) -> str:
     """The CSS classes of layer ``index`` (0 is the active one), for drawings, tables and legends.
 
-    Past the palette the hues come again with stripes, then with dots, and then from the start.
+    Neighbours differ in hue and in pattern; 56 layers look different, the next looks like the first.
     """
-    hue = f"dg-layer-{index % len(PALETTE)}"
-    pattern = PATTERNS[index // len(PALETTE) % len(PATTERNS)]
+    return _classes(f"dg-layer-{index % len(PALETTE)}", pattern_of(index))
+
+
+def heat_class(level: int) -> str:
+    """The CSS classes of a level of heat: see ``heat_level``."""
+    return _classes(f"dg-heat-{level}", pattern_of(level))
+
+
+def heat_level(hops: float) -> int:
+    """Which hue of HEAT stands for so many hops; of an average, that of the next whole number."""
+    return sum(hops > most for most in HEAT_UP_TO)
+
+
+def heat_words(level: int) -> str:
+    """How many hops a level of heat is, in figures."""
+    if level == len(HEAT_UP_TO):
+        return f"{HEAT_UP_TO[-1] + 1} +"
+    least, most = (HEAT_UP_TO[level - 1] + 1 if level else 0), HEAT_UP_TO[level]
+    return str(most) if least == most else f"{least}\N{EN DASH}{most}"
+
+
+def _classes(hue: str, pattern: str) -> str:
     return f"{hue} dg-{pattern}" if pattern else hue

@@ -9,7 +9,7 @@ from typing import Final
 from chains.core.units import binary, position
 from chains.diagrams.cells import cell_id
 from chains.diagrams.nodes import check_key, count
-from chains.diagrams.palette import ARROW, FAINT, INK, MUTED, colour_class
+from chains.diagrams.palette import ARROW, FAINT, INK, MUTED, colour_class, heat_class, heat_level
 from chains.diagrams.rows import DrawnRow, fold_rows
 from chains.diagrams.text import (
     NONE,
@@ -22,7 +22,7 @@ from chains.diagrams.text import (
     shown,
     whole,
 )
-from chains.diagrams.types import ReadsPicture, ReadsRow
+from chains.diagrams.types import ReadsPicture
 
 _NAME_LIMIT: Final = 36
 _NAME_SIZE: Final = 12
@@ -49,7 +49,8 @@ def reads_dot(view: ReadsPicture) -> str:
     overlay hides it, and an empty outline where the layer holds nothing. An arrow leads from each
     of the guest's blocks to the layer that answers, through every layer that was asked in vain; a
     block that no layer holds has none. Of more than ``max_rows`` layers those that answer nothing
-    here are folded. Every list but ``rows`` and ``detail`` has one item a block.
+    here are folded. Every list but ``rows`` and ``detail`` has one item a block; with ``hops`` the
+    colours tell how far down an answer lies, and the guest's blocks wear the average.
     """
     for row in view.rows:
         check_key(row.key)
@@ -64,7 +65,7 @@ def reads_dot(view: ReadsPicture) -> str:
         for upper, lower in pairwise(keys)
     )
     for block, owner in enumerate(view.owner):
-        parts.extend(_arrow(rows, block, owner))
+        parts.extend(_arrow(view, rows, block, owner))
     return "".join([*parts, "}\n"])
 
 
@@ -87,8 +88,11 @@ def _guest(view: ReadsPicture, width: int) -> str:
             text += f"answered by {shown(view.rows[owner].name)}"
         else:
             text += "held by no layer: it reads as zeroes"
-        full = 1.0 if owner >= 0 else 0.0
-        name = cell_id("guest", i, owner, full, full)
+        full, colour = (1.0 if owner >= 0 else 0.0), owner
+        if view.hops and owner >= 0:
+            text += f"; {view.hops[i]:.2f} hops on average"
+            colour = heat_level(view.hops[i])
+        name = cell_id("guest", i, colour, full, full, by=_by(view), here=i == view.marked)
         cells.append(_cell(i, name, armour(text), link(view.block_urls[i])))
     head = _name_cell(f'<FONT COLOR="{INK}"><B>guest</B></FONT>', "What the guest reads", "", width)
     scale = _scale(view) if blocks else ""
@@ -130,15 +134,26 @@ def _row(view: ReadsPicture, row: DrawnRow, width: int) -> str:
     if len(row.layers) > 1:
         return _folded_row(view, row, width)
     layer = view.rows[row.first]
-    cells = "".join(_block(layer, row.first, i) for i in range(len(view.starts)))
+    cells = "".join(_block(view, row.first, i) for i in range(len(view.starts)))
     text = f'<FONT COLOR="{INK}">{label(layer.name, _NAME_LIMIT)}</FONT>'
     head = _name_cell(text, whole(layer.path or layer.name), link(layer.url), width)
-    return _node(row.key, f"<TR>{head}{cells}</TR>", f"dg-row {colour_class(row.first)}")
+    return _node(row.key, f"<TR>{head}{cells}</TR>", f"dg-row {_classes(view, row.first)}")
 
 
-def _block(layer: ReadsRow, index: int, block: int) -> str:
+def _by(view: ReadsPicture) -> str:
+    return "w" if view.hops else "c"
+
+
+def _classes(view: ReadsPicture, index: int) -> str:
+    return heat_class(heat_level(index)) if view.hops else colour_class(index)
+
+
+def _block(view: ReadsPicture, index: int, block: int) -> str:
+    layer = view.rows[index]
     answered, held = layer.answered[block], layer.held[block]
-    name = cell_id(layer.key, block, index, answered, held)
+    colour = heat_level(index) if view.hops else index
+    here = block == view.marked and index == view.owner[block]
+    name = cell_id(layer.key, block, colour, answered, held, by=_by(view), here=here)
     detail = layer.detail[block] if block < len(layer.detail) else ""
     return _cell(block, name, whole(detail), "")
 
@@ -157,7 +172,7 @@ def _folded_row(view: ReadsPicture, row: DrawnRow, width: int) -> str:
     return _node(row.key, f"<TR>{head}{cells}</TR>", "dg-rows-folded")
 
 
-def _arrow(rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
+def _arrow(view: ReadsPicture, rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
     """The hops of one read: a dot in every row asked in vain, a head at the one that answers."""
     if owner < 0:
         return []
@@ -166,7 +181,7 @@ def _arrow(rows: Sequence[DrawnRow], block: int, owner: int) -> list[str]:
     for row in rows:
         answers = owner in row.layers
         values = {
-            "class": f"dg-read {colour_class(owner)}",
+            "class": f"dg-read {_classes(view, owner)}{' dg-read-here' if block == view.marked else ''}",
             "dir": "both",
             "arrowtail": tail,
             "arrowhead": "normal" if answers else "none",

@@ -62,7 +62,7 @@ def _number(text: str) -> str:
 class _Rebuilder:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        self.cells = False
+        self.patterns: set[str] | None = None
         self.box: dict[str, float] = {}
         self.centred = False
 
@@ -75,8 +75,8 @@ class _Rebuilder:
         for child in graph:
             if child.get("class", "").startswith(("node", "edge")):
                 self._group(child, inner)
-        if self.cells:
-            target.insert(0, defs(self.prefix))
+        if self.patterns is not None:
+            target.insert(0, defs(self.prefix, self.patterns))
 
     def _group(self, source: ET.Element, into: ET.Element) -> None:
         kind, _, classes = source.get("class", "").partition(" ")
@@ -113,8 +113,8 @@ class _Rebuilder:
         if text != NONE:
             ET.SubElement(wrap, "title").text = text
         if cell := CELL_ID.fullmatch(name):
-            self.cells = True
-            draw_cell(wrap, source, cell, self.prefix)
+            used = draw_cell(wrap, source, cell, self.prefix)
+            self.patterns = used if self.patterns is None else self.patterns | used
         else:
             self._children(source, wrap)
 

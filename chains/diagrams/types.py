@@ -72,3 +72,7 @@ class ReadsPicture:
     max_rows: int = 16
     numbered: bool = False
     """Whether the number of each block, from 0, stands over it."""
+    hops: Sequence[float] = ()
+    """Per block how many hops down its bytes lie on average: colours tell hops then, not layers."""
+    marked: int = -1
+    """The block that somebody asked for; -1 for none."""

@@ -27,6 +27,7 @@ register.filter("binary", numbers.binary)
 register.filter("signed_binary", numbers.signed_binary)
 register.filter("position", numbers.position)
 register.filter("bytes", numbers.exactly)
+register.filter("exact", numbers.exact)
 register.filter("rate", numbers.rate)
 register.filter("sizes", numbers.sizes)
 register.filter("percent", numbers.percent)
@@ -52,6 +53,12 @@ def counted(total: Any, kind: str) -> str:
 def prose_list(texts: Iterable[str]) -> list[str]:
     """Several sentences of the lower parts, each in the reader's language."""
     return [prose.prose(text) for text in texts]
+
+
+@register.filter
+def hexadecimal(value: int) -> str:
+    """A place on a disk as tools write it."""
+    return hex(value)
 
 
 @register.filter

@@ -1,26 +1,24 @@
 """The redirected reads of a disk, as its page shows them: picture, figures and the way to zoom."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.http import QueryDict
-from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from chains.core.copies import CopyTable
+from chains.core.lens import AddressError
 from chains.core.measure import QEMU_L2_CACHE, MergeCost, merge_costs
-from chains.core.names import display
 from chains.core.reads import Slice, slice_view
-from chains.diagrams.palette import colour_class
+from chains.diagrams.palette import colour_class, heat_class, heat_level, heat_words
 from chains.diagrams.reads_dot import reads_dot
-from chains.diagrams.types import ReadsPicture, ReadsRow
-from chains.inventory import blockmaps
-from chains.inventory.recent import disk_view
+from chains.inventory import blockmaps, lens
+from chains.inventory.recent import DiskView, disk_view
 from chains.models import BlockMap, Disk, Volume, VolumeMap
 from chains.web.pictures import svg
-from chains.words.numbers import binary, position
+from chains.web.reads_picture import Table, picture, table
+from chains.web.reads_view import Wish, links
 
 COLUMNS = 32
 # Of longer chains the page shows the merges of neighbours, and of the whole; the API has all.
@@ -53,6 +51,15 @@ class LayerFigure:
 
 
 @dataclass(frozen=True)
+class HeatFigure:
+    """The bytes that are answered so many hops down, and the colour that stands for it."""
+
+    hops: str
+    colour: str
+    answered: int
+
+
+@dataclass(frozen=True)
 class ShownMerge:
     """What a merge of base…top would copy, by strategy; bytes."""
 
@@ -79,9 +86,14 @@ class Reads:
     length: int = 0
     size: int = 0
     block: int = 0
-    links: dict[str, str] | None = (
-        None  # whole, out, previous, next: addresses, "" where there is none
-    )
+    links: dict[str, str] = field(
+        default_factory=dict
+    )  # whole, in, out, previous, next and so on: addresses, "" where there is none
+    files: tuple[tuple[str, str], ...] = ()  # kind of file, its address
+    wish: Wish | None = None
+    byte: lens.Found | None = None  # the answer for the byte that was asked for
+    byte_error: str = ""
+    table: Table | None = None
     live: bool = False  # a guest wrote the active layer while it was read
     merges: tuple[ShownMerge, ...] = ()
     all_merges: bool = True
@@ -92,6 +104,18 @@ class Reads:
         most = sorted(self.layers, key=lambda layer: layer.answered, reverse=True)[:MOST_ROWS]
         chosen = {layer.volume.pk for layer in most}
         return [layer for layer in self.layers if layer.volume.pk in chosen]
+
+    @property
+    def heat(self) -> list[HeatFigure]:
+        """What is answered so many hops down, by the colours of hops."""
+        sums: dict[int, int] = {}
+        for hops, layer in enumerate(self.layers):
+            level = heat_level(hops)
+            sums[level] = sums.get(level, 0) + layer.answered
+        return [
+            HeatFigure(heat_words(level), heat_class(level), answered)
+            for level, answered in sums.items()
+        ]
 
     @property
     def others(self) -> tuple[int, int]:
@@ -119,24 +143,70 @@ def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
     fresh = row.fingerprint == blockmaps.stored_fingerprint(volumes)
     if fresh and row.error:
         return Reads("error", row.error, row.read_at)
-    view = disk_view(row, volumes)
-    if view is None or len(row.figures.get("layers", ())) != len(volumes):
+    shown = part_of(row, volumes, query)
+    if shown is None or len(row.figures.get("layers", ())) != len(volumes):
         return Reads("computing", read_at=row.read_at)
-    resolved = view.resolved
-    cluster = max([volume.cluster_size or 512 for volume in volumes])
-    start, length = _slice(query, resolved.size, cluster)
-    part = slice_view(view.maps, resolved, start, length, COLUMNS, cluster)
-    facts = row.figures
+    facts, wish, part, at = row.figures, shown.wish, shown.part, shown.at
     layers = _layer_figures(volumes, facts["layers"])
-    table = blockmaps.stored_copies(row)
+    drawn = reads_dot(picture(disk, volumes, part, wish, at))
     return Reads(
-        "ready" if fresh else "changed", "", row.read_at, _draw(disk, volumes, part, cluster), layers,
+        "ready" if fresh else "changed", "", row.read_at,
+        svg(drawn, _("Redirected reads of %(disk)s") % {"disk": disk.name}), layers,
         facts["mean_hops"], facts["max_hops"], sum(layer.shadowed for layer in layers),
-        facts["unanswered"], start, length, resolved.size,
+        facts["unanswered"], wish.start, wish.length, wish.size,
         int(part.edges[1] - part.edges[0]) if len(part.edges) > 1 else 0,
-        _links(disk, start, length, resolved.size, cluster), row.live, _merges(volumes, table),
-        len(volumes) <= ALL_MERGES_UP_TO,
+        links(wish, disk, at) | _ways(wish, disk, at),
+        tuple((kind, wish.file(disk, kind)) for kind in ("svg", "png", "dot")), wish,
+        shown.byte, shown.byte_error,
+        table(shown.view.resolved, volumes, part, wish) if wish.table else None, row.live,
+        _merges(volumes, blockmaps.stored_copies(row)), len(volumes) <= ALL_MERGES_UP_TO,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A part of a disk's map as an address asks for it, and the byte that it asks for."""
+
+    view: DiskView
+    wish: Wish
+    part: Slice
+    byte: lens.Found | None
+    byte_error: str
+
+    @property
+    def at(self) -> int | None:
+        """The byte that was asked for; None when none was, or none that the disk has."""
+        return None if self.byte is None else self.byte.answer.at
+
+
+def part_of(row: BlockMap, volumes: list[Volume], query: QueryDict) -> Shown | None:
+    """What an address asks for; None when a part of the stored map is missing."""
+    view = disk_view(row, volumes)
+    if view is None or view.resolved.depth_count != len(volumes):
+        return None
+    cluster = max([volume.cluster_size or 512 for volume in volumes])
+    wish = Wish.of(query, view.resolved.size, cluster)
+    part = slice_view(view.maps, view.resolved, wish.start, wish.length, COLUMNS, cluster)
+    byte, error = None, ""
+    if wish.at:
+        try:
+            byte = lens.look(view.resolved, volumes, wish.at)
+        except AddressError as wrong:
+            error = str(wrong)
+    return Shown(view, wish, part, byte, error)
+
+
+def _ways(wish: Wish, disk: Disk, at: int | None) -> dict[str, str]:
+    """Other ways to look at the same: by layer, by hops, as a table; near the byte that was asked for."""
+    found = {
+        "layer": replace(wish, by_hops=False).address(disk),
+        "hops": replace(wish, by_hops=True).address(disk),
+        "table": replace(wish, table=not wish.table).address(disk),
+        "near": "", "forget": replace(wish, at="").address(disk) if wish.at else "",
+    }  # fmt: skip
+    if at is not None and (near := wish.near(at)) != wish:
+        found["near"] = near.address(disk)
+    return found
 
 
 def _layer_figures(volumes: list[Volume], parts: list[dict[str, int]]) -> tuple[LayerFigure, ...]:
@@ -167,73 +237,3 @@ def _merges(volumes: list[Volume], table: CopyTable | None) -> tuple[ShownMerge,
         ShownMerge(volumes[cost.base], volumes[cost.top], cost.base - cost.top + 1, cost)
         for cost in costs
     )
-
-
-def _slice(query: QueryDict, size: int, cluster: int) -> tuple[int, int]:
-    """The part of the disk that is asked for, on cluster borders; the whole disk where it makes no sense."""
-    try:
-        start, end = int(query.get("from", "0")), int(query.get("to", str(size)))
-    except ValueError:
-        return 0, size
-    start = max(0, min(start, size)) // cluster * cluster
-    end = min(-(-max(end, start) // cluster) * cluster, size)
-    return (start, end - start) if end > start else (0, size)
-
-
-def _address(disk: Disk, start: int, end: int) -> str:
-    return f"{reverse('disk', args=[disk.pk])}?from={start}&to={end}#reads"
-
-
-def _links(disk: Disk, start: int, length: int, size: int, cluster: int) -> dict[str, str]:
-    whole = reverse("disk", args=[disk.pk]) + "#reads"
-    if length >= size:
-        return {"whole": "", "out": "", "previous": "", "next": ""}
-    wide = min(length * 8, size)
-    left = max(0, min(start - (wide - length) // 2, size - wide)) // cluster * cluster
-    return {
-        "whole": whole,
-        "out": whole if wide >= size else _address(disk, left, left + wide),
-        "previous": _address(disk, max(0, start - length), start) if start > 0 else "",
-        "next": _address(disk, start + length, min(size, start + 2 * length))
-        if start + length < size
-        else "",
-    }
-
-
-def _draw(disk: Disk, volumes: list[Volume], view: Slice, cluster: int) -> SafeString:
-    columns = len(view.edges) - 1
-    starts = [int(edge) for edge in view.edges[:-1]]
-    lengths = [int(view.edges[n + 1] - view.edges[n]) for n in range(columns)]
-    rows = []
-    for index, volume in enumerate(volumes):
-        answered = view.answered[index]
-        held = answered + view.shadowed[index]
-        rows.append(ReadsRow(
-            key=f"r{index}", name=os.path.basename(volume.path), path=volume.path,
-            url=reverse("volume", args=[volume.pk]),
-            held=[int(held[n]) / lengths[n] for n in range(columns)],
-            answered=[int(answered[n]) / lengths[n] for n in range(columns)],
-            detail=[_detail(volume, starts[n], lengths[n], int(held[n]), int(answered[n])) for n in range(columns)],
-        ))  # fmt: skip
-    owner = [
-        int(view.answered[:, n].argmax()) if view.answered[:, n].any() else -1
-        for n in range(columns)
-    ]
-    urls = [
-        _address(disk, start, start + length) if length > cluster else ""
-        for start, length in zip(starts, lengths, strict=True)
-    ]
-    return svg(
-        reads_dot(ReadsPicture(starts, lengths, rows, owner, urls)),
-        _("Redirected reads of %(disk)s") % {"disk": disk.name},
-    )
-
-
-def _detail(volume: Volume, start: int, length: int, held: int, answered: int) -> str:
-    if not held:
-        return ""
-    name = display(os.path.basename(volume.path))
-    return _("%(layer)s: holds %(held)s of the %(length)s at %(start)s, answers %(answered)s") % {
-        "layer": name, "held": binary(held), "length": binary(length),
-        "start": position(start), "answered": binary(answered),
-    }  # fmt: skip

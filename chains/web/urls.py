@@ -11,6 +11,7 @@ from chains.web import (
     past,
     policies,
     reader,
+    reads_files,
     scans,
     sprawl,
     trail,
@@ -37,6 +38,15 @@ urlpatterns = [
     path("volumes/<int:pk>/check/", scans.check, name="volume-check"),
     path("scans/<int:pk>/cancel/", scans.cancel, name="scan-cancel"),
     path("disks/<int:pk>/", views.disk, name="disk"),
+    *(
+        path(
+            f"disks/<int:pk>/reads.{kind}",
+            reads_files.reads_file,
+            {"kind": kind},
+            f"disk-reads-{kind}",
+        )
+        for kind in reads_files.TYPES
+    ),
     path("disks/<int:pk>/merge/", views.merge_plan, name="merge-plan"),
     path("merges/<int:pk>/", views.merge, name="merge"),
     path("merges/<int:pk>/cancel/", views.merge_cancel, name="merge-cancel"),

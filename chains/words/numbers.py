@@ -48,6 +48,11 @@ def exactly(value: int) -> str:
     return gettext("%(count)s bytes") % {"count": value}
 
 
+def exact(value: int) -> str:
+    """Every byte of it, in groups of three digits."""
+    return _sized(f"{value:,} B")
+
+
 def rate(value: float | None) -> str:
     """Bytes a second."""
     return UNKNOWN if value is None else gettext("%(size)s/s") % {"size": binary(value)}

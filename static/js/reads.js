@@ -21,6 +21,7 @@ let shown = location.search;
 export function startReads() {
   if (!document.getElementById("reads")) return;
   document.addEventListener("click", onClick);
+  document.addEventListener("submit", onAsk);
   document.addEventListener("keydown", onKey);
   document.addEventListener("wheel", onWheel, { passive: false });
   window.addEventListener("popstate", () => {
@@ -31,8 +32,8 @@ export function startReads() {
 
 function onClick(event) {
   if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  const link = event.target.closest?.("#reads a[href]");
-  const url = link && zoomUrl(link);
+  const link = event.target.closest?.("#reads a[href]") ?? blockLink(event.target);
+  const url = link && !link.hasAttribute("download") && zoomUrl(link);
   if (!url) return;
   event.preventDefault();
   go(url, true);
@@ -42,6 +43,24 @@ function onClick(event) {
 function zoomUrl(link) {
   const url = new URL(link.getAttribute("href"), location.href);
   return url.origin === location.origin && url.pathname === location.pathname ? url.href : null;
+}
+
+/** A block of a layer leads where the guest's block above it leads. */
+function blockLink(target) {
+  const cell = target.closest?.("#reads .dg-cell[data-block]");
+  const picture = cell?.closest("[data-focus-key]");
+  const twin = picture?.querySelector(`.dg-guest .dg-cell[data-block="${CSS.escape(cell.dataset.block)}"]`);
+  return twin?.matches("a[href]") ? twin : (twin?.closest("a[href]") ?? null);
+}
+
+/** The question which file answers a byte: the answer comes without leaving the page. */
+function onAsk(event) {
+  const form = event.target;
+  if (!form.matches?.("#reads [data-lens]")) return;
+  event.preventDefault();
+  const url = new URL(form.action, location.href);
+  url.search = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+  go(url.href, true);
 }
 
 function onKey(event) {
@@ -66,8 +85,8 @@ function linkUrl(name) {
 function inwards(picture, focused) {
   const blocks = blockLinks(picture);
   const at = blocks.indexOf(focused);
-  if (at >= 0) return zoomUrl(focused);
-  return around(picture, 0.5, 0.5);
+  if (at >= 0 && Number(picture.dataset.block) > clusterOf(picture)) return zoomUrl(focused);
+  return linkUrl("in");
 }
 
 function blockLinks(picture) {
@@ -76,18 +95,26 @@ function blockLinks(picture) {
 
 /** The address of the slice that is `scale` times as wide and keeps the point at `fraction`. */
 function around(picture, fraction, scale) {
-  const [from, to, size, block] = ["from", "to", "size", "block"].map((name) => Number(picture.dataset[name]));
+  const [from, to, size] = ["from", "to", "size"].map((name) => Number(picture.dataset[name]));
+  const cluster = clusterOf(picture);
   const length = to - from;
-  const wanted = Math.min(size, Math.max(length * scale, Number(picture.dataset.cluster) || 1));
+  const wanted = Math.min(size, Math.max(Math.round((length * scale) / cluster) * cluster, cluster));
   if (wanted >= size) return linkUrl("whole");
-  // Finer than a block there is nothing to see once a block is one cluster.
-  if (scale < 1 && blockLinks(picture).length === 0 && block > 0) return null;
+  if (wanted === length) return null;
   const point = from + fraction * length;
-  const start = Math.round(Math.min(Math.max(0, point - fraction * wanted), size - wanted));
+  const wish = Math.floor((point - fraction * wanted) / cluster) * cluster;
+  // Never past the cluster that is pointed at, however the borders fall.
+  const least = Math.floor(Math.min(point, to - 1) / cluster) * cluster + cluster - wanted;
+  const start = Math.max(0, Math.min(Math.max(wish, least), size - wanted));
   const url = new URL(location.href);
-  url.search = new URLSearchParams({ from: start, to: Math.round(start + wanted) });
+  url.searchParams.set("from", start);
+  url.searchParams.set("to", start + wanted);
   url.hash = "reads";
   return url.href;
+}
+
+function clusterOf(picture) {
+  return Number(picture.dataset.cluster) || 1;
 }
 
 let wheel = null;

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
 
 from chains.diagrams import palette
-from chains.diagrams.palette import PALETTE, colour_class
+from chains.diagrams.palette import (
+    DARK_ON,
+    HEAT,
+    PALETTE,
+    PATTERNS,
+    colour_class,
+    heat_class,
+    heat_level,
+    heat_words,
+    pattern_of,
+)
 
+READS_CSS = (Path(__file__).parents[2] / "static/css/reads.css").read_text(encoding="utf-8")
 CSS = (Path(__file__).parents[2] / "static/css/diagrams.css").read_text(encoding="utf-8")
 
 # How the eye without one kind of cone mixes linear red, green and blue (Machado et al. 2009).
@@ -115,11 +126,66 @@ def test_text_can_be_read(theme: int) -> None:
     assert contrast(colours["dg-muted"], colours["dg-accent-soft"]) >= 4.5
 
 
-def test_24_layers_look_different_and_the_25th_begins_again() -> None:
-    assert len({colour_class(i) for i in range(24)}) == 24
-    assert colour_class(24) == colour_class(0) == "dg-layer-0"
-    assert colour_class(9) == "dg-layer-1 dg-stripes"
-    assert colour_class(17) == "dg-layer-1 dg-dots"
+def heats() -> tuple[list[str], list[str]]:
+    pairs = re.findall(r"--dg-heat-\d: light-dark\((#\w{6}), (#\w{6})\)", READS_CSS)
+    return [light for light, _ in pairs], [dark for _, dark in pairs]
+
+
+@pytest.mark.parametrize("eye", EYES)
+@pytest.mark.parametrize("theme", [0, 1])
+def test_more_hops_are_further_from_the_paper_for_every_eye(theme: int, eye: str) -> None:
+    colours = heats()[theme]
+    assert len(colours) == len(HEAT)
+    light = [lightness_and_colour(colour, eye)[0] for colour in colours]
+    assert light == sorted(light, reverse=theme == 0)
+    for one, two in pairwise(colours):
+        assert distance(one, two, eye) > 10
+
+
+def test_python_and_the_style_sheet_agree_on_heat() -> None:
+    assert heats()[0] == list(HEAT)
+    for i in range(len(HEAT)):
+        assert f".dg-heat-{i} " in READS_CSS
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_a_pattern_is_seen_on_its_hue(theme: int) -> None:
+    """What a pattern is drawn with differs from what it is drawn on, for people who see no hues."""
+    cut = blocks()[theme]["dg-cut"]
+    over = dict.fromkeys([f"dg-layer-{i}" for i in range(len(PALETTE))], cut)
+    for names, light, dark in re.findall(
+        r"((?:\.dg-(?:layer|heat)-\d,? ?)+)\{ --dg-over: light-dark\((#\w+), (#\w+)\); \}",
+        READS_CSS,
+    ):
+        colour = (light, dark)[theme]
+        over |= dict.fromkeys(re.findall(r"dg-\w+-\d", names), colour)
+        if theme == 0:
+            assert all(
+                (name in DARK_ON) == (colour != "#ffffff")
+                for name in re.findall(r"dg-\w+-\d", names)
+            )
+    hue = {f"dg-layer-{i}": colour for i, colour in enumerate(hues(blocks()[theme]))}
+    hue |= {f"dg-heat-{i}": colour for i, colour in enumerate(heats()[theme])}
+    assert over.keys() == hue.keys()
+    for name, colour in hue.items():
+        assert contrast(colour, over[name]) >= 3, name
+
+
+def test_neighbours_differ_in_hue_and_pattern_and_the_57th_begins_again() -> None:
+    assert len({colour_class(i) for i in range(56)}) == 56
+    assert colour_class(56) == colour_class(0) == "dg-layer-0"
+    assert colour_class(9) == "dg-layer-1 dg-dots"
+    for i in range(56):
+        assert colour_class(i).split()[0] != colour_class(i + 1).split()[0]
+        assert pattern_of(i) != pattern_of(i + 1)
+
+
+def test_hops_have_levels() -> None:
+    levels = [heat_level(hops) for hops in (0, 0.2, 1, 1.5, 2, 3, 4, 5, 8, 9, 900)]
+    assert levels == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert [heat_words(level) for level in range(6)] == ["0", "1", "2", "3–4", "5–8", "9 +"]
+    assert len({heat_class(level) for level in range(6)}) == 6
+    assert len({pattern_of(level) for level in range(6)}) == 6
 
 
 def test_sentinel_colours_are_distinct() -> None:
@@ -132,7 +198,11 @@ def test_every_class_of_a_drawing_is_in_the_style_sheet() -> None:
         assert f".dg-layer-{i} " in CSS
     for name in (
         "dg-box", "dg-answer", "dg-held", "dg-frame", "dg-empty", "dg-nobody", "dg-hatch-line",
-        "dg-pattern-line", "dg-pattern-dot", "dg-halo", "dg-fold", "dg-mark-removed",
+        "dg-halo", "dg-fold", "dg-mark-removed",
         "dg-mark-new", "dg-mark-changed", "dg-read", "dg-name", "dg-role", "dg-muted", "dg-faint",
     ):  # fmt: skip
         assert re.search(rf"\.{name}\b", CSS), name
+    for name in ("dg-pattern-line", "dg-pattern-dot", "dg-pattern-ring", "dg-here", "dg-read-here"):
+        assert re.search(rf"\.{name}\b", READS_CSS), name
+    for pattern in filter(None, PATTERNS):
+        assert f".dg-swatch.dg-{pattern} " in READS_CSS, pattern

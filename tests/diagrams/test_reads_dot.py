@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from chains.diagrams.palette import heat_class
 from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.render import render_svg
 from chains.diagrams.rows import fold_rows
@@ -102,12 +103,60 @@ def test_what_answers_is_solid_what_is_hidden_hatched_what_is_empty_neither() ->
     assert "dg-empty" in empty.get("class")
 
 
-def test_every_pattern_that_is_used_is_there() -> None:
+def patterns(svg) -> dict[str, str]:
+    return {
+        f"url(#{element.get('id')})": element.get("class")
+        for element in svg.iter() if element.tag.endswith("pattern")
+    }  # fmt: skip
+
+
+def test_every_pattern_that_is_used_is_there_and_no_other() -> None:
     svg = drawn(picture(["." * 20] * 19 + ["#" * 20, "#" * 20], max_rows=30))
-    there = {element.get("id") for element in svg.iter() if element.tag.endswith("pattern")}
     used = {g.get("fill") for g in groups(svg, "dg-over")}
     assert len(used) == 2
-    assert used <= {f"url(#{name})" for name in there}
+    assert used == set(patterns(svg))
+
+
+def test_layers_have_patterns_of_their_own_in_their_own_colours() -> None:
+    svg = drawn(picture(["#.......", ".#......", "..#.....", "...#....", "....####"]))
+    there = patterns(svg)
+    seen = []
+    for block in range(5):
+        over = groups(cells(svg, f"r{block}")[block], "dg-over")
+        seen.append(over[0].get("fill") if over else "")
+        if over:
+            assert f"dg-layer-{block}" in there[over[0].get("fill")]
+    assert len(set(seen)) == 5
+    # The guest's blocks have the same.
+    assert [(groups(c, "dg-over") or [None])[0] is None for c in cells(svg, "_guest")[:2]] == [
+        True,
+        False,
+    ]
+
+
+def test_by_hops_colours_tell_how_far_down_and_the_guest_wears_the_average() -> None:
+    view = picture(["#....", ".#...", "..#..", "...#.", "....#"])
+    svg = drawn(replace(view, hops=[0.0, 0.4, 2.0, 3.0, 4.0]))
+    guest = [cell.get("class") for cell in cells(svg, "_guest")]
+    assert guest == [f"dg-cell {heat_class(level)}" for level in (0, 1, 2, 3, 3)]
+    for row, level in enumerate((0, 1, 2, 3, 3)):
+        assert f"dg-heat-{level}" in cells(svg, f"r{row}")[row].get("class")
+    assert not any("dg-layer" in (element.get("class") or "") for element in svg.iter())
+    assert any("0.40 hops on average" in text for text in titles(svg))
+
+
+def test_the_block_that_is_asked_for_is_marked_where_it_is_asked_and_answered() -> None:
+    view = picture(["#.#", ".#."])
+    svg = drawn(replace(view, marked=1))
+    rings = [
+        (row, block)
+        for row in ("_guest", "r0", "r1")
+        for block, cell in enumerate(cells(svg, row))
+        if groups(cell, "dg-here")
+    ]
+    assert rings == [("_guest", 1), ("r1", 1)]
+    assert len(groups(svg, "dg-read-here")) == 2
+    assert not groups(drawn(view), "dg-here")
 
 
 def test_a_block_held_in_part_is_filled_in_part() -> None:
@@ -128,7 +177,7 @@ def test_one_cluster_of_a_large_block_can_still_be_seen() -> None:
 def test_the_guest_wears_the_colour_of_who_answers() -> None:
     svg = drawn(picture(["#..", ".#."]))
     classes = [cell.get("class") for cell in cells(svg, "_guest")]
-    assert classes == ["dg-cell dg-layer-0", "dg-cell dg-layer-1", "dg-cell dg-nobody"]
+    assert classes == ["dg-cell dg-layer-0", "dg-cell dg-layer-1 dg-stripes", "dg-cell dg-nobody"]
 
 
 def test_blocks_lead_to_their_zoom_and_rows_to_their_volume() -> None:

@@ -47,11 +47,14 @@ def world(domain):
 def pages(world):
     """The addresses of all pages that somebody can look at."""
     for route, address in ADDRESSES.items():
-        if not route.startswith(("api/", "admin/")) and 200 in address.get:
+        is_page = not route.startswith(("api/", "admin/")) and "/reads." not in route
+        if is_page and 200 in address.get:
             yield address.url(world)
     yield f"/merges/{world['kept']}/"
     yield f"/disks/{samples.Disk.objects.get(active__path='orphan.qcow2').pk}/"
     yield f"/disks/{world['free_disk']}/?from=0&to=65536"
+    yield f"/disks/{world['disk']}/?by=hops&at=0x10000&as=table"
+    yield f"/disks/{world['disk']}/?at=%3Cscript%3E%00&by=x&as=y"
     yield f"/domains/{world['domain']}/?q=%3Cscript%3E&sort=-on_disk&cursor=99"
     for day in ("", "1999-01-01", "%3Cscript%3E", "2099-01-01&page=9"):
         yield f"/domains/{world['domain']}/history/?as_of={day}"
