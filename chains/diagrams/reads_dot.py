@@ -152,7 +152,7 @@ def _block(view: ReadsPicture, index: int, block: int) -> str:
     layer = view.rows[index]
     answered, held = layer.answered[block], layer.held[block]
     colour = heat_level(index) if view.hops else index
-    here = block == view.marked and index == view.owner[block]
+    here = block == view.marked and index == view.marked_row
     name = cell_id(layer.key, block, colour, answered, held, by=_by(view), here=here)
     detail = layer.detail[block] if block < len(layer.detail) else ""
     return _cell(block, name, whole(detail), "")
@@ -181,7 +181,7 @@ def _arrow(view: ReadsPicture, rows: Sequence[DrawnRow], block: int, owner: int)
     for row in rows:
         answers = owner in row.layers
         values = {
-            "class": f"dg-read {_classes(view, owner)}{' dg-read-here' if block == view.marked else ''}",
+            "class": f"dg-read {_classes(view, owner)}{' dg-read-here' if block == view.marked and owner == view.marked_row else ''}",
             "dir": "both",
             "arrowtail": tail,
             "arrowhead": "normal" if answers else "none",

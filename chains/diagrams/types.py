@@ -76,3 +76,5 @@ class ReadsPicture:
     """Per block how many hops down its bytes lie on average: colours tell hops then, not layers."""
     marked: int = -1
     """The block that somebody asked for; -1 for none."""
+    marked_row: int = -1
+    """The index in ``rows`` of the layer that answers what was asked for; -1 for none."""

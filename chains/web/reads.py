@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from chains.core.copies import CopyTable
-from chains.core.lens import AddressError
+from chains.core.lens import AddressError, Answer
 from chains.core.measure import QEMU_L2_CACHE, MergeCost, merge_costs
 from chains.core.reads import Slice, slice_view
 from chains.diagrams.palette import colour_class, heat_class, heat_level, heat_words
@@ -146,9 +146,10 @@ def reads(disk: Disk, volumes: list[Volume], query: QueryDict) -> Reads:
     shown = part_of(row, volumes, query)
     if shown is None or len(row.figures.get("layers", ())) != len(volumes):
         return Reads("computing", read_at=row.read_at)
-    facts, wish, part, at = row.figures, shown.wish, shown.part, shown.at
+    facts, wish, part = row.figures, shown.wish, shown.part
+    at = None if shown.answer is None else shown.answer.at
     layers = _layer_figures(volumes, facts["layers"])
-    drawn = reads_dot(picture(disk, volumes, part, wish, at))
+    drawn = reads_dot(picture(disk, volumes, part, wish, shown.answer))
     return Reads(
         "ready" if fresh else "changed", "", row.read_at,
         svg(drawn, _("Redirected reads of %(disk)s") % {"disk": disk.name}), layers,
@@ -174,9 +175,9 @@ class Shown:
     byte_error: str
 
     @property
-    def at(self) -> int | None:
-        """The byte that was asked for; None when none was, or none that the disk has."""
-        return None if self.byte is None else self.byte.answer.at
+    def answer(self) -> Answer | None:
+        """Who answers the byte that was asked for; None when none was, or none that the disk has."""
+        return None if self.byte is None else self.byte.answer
 
 
 def part_of(row: BlockMap, volumes: list[Volume], query: QueryDict) -> Shown | None:

@@ -51,7 +51,7 @@ def reads_file(request: HttpRequest, pk: int, kind: str) -> HttpResponse:
 def _drawn(kind: str, disk: Disk, volumes: list[Volume], shown: Shown) -> bytes:
     """Raises RenderError."""
     wish = shown.wish
-    view = picture(disk, volumes, shown.part, wish, shown.at)
+    view = picture(disk, volumes, shown.part, wish, shown.answer)
     title = _("Redirected reads of %(disk)s") % {"disk": display(disk.name)}
     subtitle = span_words(wish.start, wish.length, wish.size)
     keys = list(_keys(view, shown))

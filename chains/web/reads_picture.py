@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from chains.core.lens import extents_in
+from chains.core.lens import Answer, extents_in
 from chains.core.names import display
 from chains.core.reads import ReadMap, Slice
 from chains.diagrams.types import ReadsPicture, ReadsRow
@@ -48,9 +48,9 @@ class Table:
 
 
 def picture(
-    disk: Disk, volumes: list[Volume], view: Slice, wish: Wish, at: int | None
+    disk: Disk, volumes: list[Volume], view: Slice, wish: Wish, byte: Answer | None
 ) -> ReadsPicture:
-    """The picture of a slice; `at` is the byte that is marked. Links lead to the disk's page."""
+    """The picture of a slice; `byte` is what is marked. Links lead to the disk's page."""
     columns = len(view.edges) - 1
     starts = [int(edge) for edge in view.edges[:-1]]
     lengths = [int(view.edges[n + 1] - view.edges[n]) for n in range(columns)]
@@ -75,7 +75,8 @@ def picture(
     ]
     return ReadsPicture(
         starts, lengths, rows, owner, urls, hops=_hops(view) if wish.by_hops else (),
-        marked=_column(starts, lengths, at),
+        marked=-1 if byte is None else _column(starts, lengths, byte.at),
+        marked_row=byte.depth if byte is not None and byte.present else -1,
     )  # fmt: skip
 
 
@@ -94,9 +95,7 @@ def _hops(view: Slice) -> list[float]:
     return [float(sums[n] / totals[n]) if totals[n] else 0.0 for n in range(len(totals))]  # type: ignore[index]
 
 
-def _column(starts: list[int], lengths: list[int], at: int | None) -> int:
-    if at is None:
-        return -1
+def _column(starts: list[int], lengths: list[int], at: int) -> int:
     pairs = enumerate(zip(starts, lengths, strict=True))
     return next((n for n, (start, length) in pairs if start <= at < start + length), -1)
 

@@ -147,7 +147,7 @@ def test_by_hops_colours_tell_how_far_down_and_the_guest_wears_the_average() -> 
 
 def test_the_block_that_is_asked_for_is_marked_where_it_is_asked_and_answered() -> None:
     view = picture(["#.#", ".#."])
-    svg = drawn(replace(view, marked=1))
+    svg = drawn(replace(view, marked=1, marked_row=1))
     rings = [
         (row, block)
         for row in ("_guest", "r0", "r1")
@@ -157,6 +157,11 @@ def test_the_block_that_is_asked_for_is_marked_where_it_is_asked_and_answered() 
     assert rings == [("_guest", 1), ("r1", 1)]
     assert len(groups(svg, "dg-read-here")) == 2
     assert not groups(drawn(view), "dg-here")
+    # Who answers the byte need not be who answers most of its block.
+    other = drawn(replace(view, marked=0, marked_row=1))
+    assert groups(cells(other, "r1")[0], "dg-here")
+    assert not groups(cells(other, "r0")[0], "dg-here")
+    assert not groups(other, "dg-read-here")
 
 
 def test_a_block_held_in_part_is_filled_in_part() -> None:
