@@ -119,12 +119,14 @@ def top_before(pk: int) -> bytes:
 
 
 def begin(step: MergeStep) -> None:
-    """Record a step before it runs."""
+    """Record a step before it runs, and where the bar stood: core.flow tells its share by that."""
     with transaction.atomic():
+        merge = Merge.objects.select_for_update().only("actual", "bytes_done").get(pk=step.merge_id)
+        begun = {**merge.actual.get("begun", {}), step.name: merge.bytes_done}
         MergeStep.objects.filter(pk=step.pk).update(
             state=StepState.RUNNING.value, started_at=timezone.now(), finished_at=None, stderr=""
         )
-        _touch(step.merge_id)
+        _touch(step.merge_id, actual={**merge.actual, "begun": begun})
 
 
 def end(step: MergeStep, state: StepState) -> None:

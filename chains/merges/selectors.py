@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Case, Q, QuerySet, When
 from django.utils import timezone
 
+from chains.core.flow import flow_of
 from chains.core.names import display
 from chains.core.plans import Plan
 from chains.core.states import PAST_RETURN, UNFINISHED, Kept, MergeState, StepState
@@ -90,6 +91,7 @@ def merge_live(pk: int) -> dict[str, Any]:
         "finished": merge.finished, "percent": round(merge.percent, 1),
         "bytes_done": merge.bytes_done, "bytes_total": merge.bytes_total,
         "throughput": merge.throughput, "seconds_left": merge.seconds_left,
+        "flow": _flow(merge, steps),
         "waits": waits_for(merge) if merge.state == MergeState.QUEUED else "",
         "kept": kept_facts(merge), "actual": NOTHING_YET | merge.actual,
         "message": merge.message, "cancel_requested": merge.cancel_requested,
@@ -105,6 +107,15 @@ def merge_live(pk: int) -> dict[str, Any]:
             for step in steps
         ],
     }  # fmt: skip
+
+
+def _flow(merge: Merge, steps: list[MergeStep]) -> dict[str, float]:
+    # An undo has the plan of what it takes back, and copies nothing.
+    copied = 0 if merge.is_undo else merge.plan.get("bytes_to_copy") or 0
+    states = {step.name: step.state for step in steps}
+    begun = merge.actual.get("begun", {})
+    found = flow_of(states, begun, merge.bytes_done, merge.bytes_total, copied)
+    return {"copy": round(found.copy, 4), "verify": round(found.verify, 4)}
 
 
 def _iso(at: Any) -> str | None:
