@@ -26,6 +26,7 @@ from chains.permissions import Action, allows
 from chains.qemu.command import shown
 from chains.web import asking, lists, past, pictures, policies, scans
 from chains.web.downloads import wanted
+from chains.web.flow import flow
 from chains.web.guard import needs, origin, person, refuse
 from chains.web.reads import reads
 from chains.words.prose import prose
@@ -188,8 +189,9 @@ def merge(request: HttpRequest, pk: int) -> HttpResponse:
     before, after = pictures.before_after(found.picture, plan, number, planned=planned)
     if found.is_undo:
         before, after = after, before
+    live = merge_selectors.merge_live(pk)
     context = {
-        "merge": found, "live": merge_selectors.merge_live(pk), "plan": plan,
+        "merge": found, "live": live, "plan": plan, "flow": flow(found, plan, live),
         "before": before, "after": after, "domain": found.domain,
         "silent": not selectors.worker_alive(found.domain.storage_host),
     }  # fmt: skip

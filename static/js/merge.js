@@ -1,5 +1,6 @@
 // The page of one merge, live: state, bar, figures, and each step with its commands.
 
+import { Flow } from "./flow.js";
 import { refreshSoon } from "./fragments.js";
 import { gettext, interpolate } from "./i18n.js";
 import { connect } from "./live.js";
@@ -41,6 +42,7 @@ class MergePage {
     this.state = root.dataset.state;
     this.highest = Number(root.querySelector("[data-bar]")?.value ?? 0);
     this.news = null;
+    this.flow = new Flow(root);
     this.asked = new Map();
   }
 
@@ -57,6 +59,7 @@ class MergePage {
     if (!news) return;
     this.paintState(news);
     this.paintBar(news);
+    this.flow.paint(news);
     for (const step of news.steps) this.paintStep(step, stepState(step, news));
     this.paintDurations();
     for (const form of this.root.querySelectorAll("[data-when]")) form.hidden = !news[form.dataset.when];

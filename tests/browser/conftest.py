@@ -26,7 +26,15 @@ HOST = "browser-tests"
 PASSWORD = "strata-Test-9137"
 # Mebibytes of data to copy, and a second's worth: a bar that is there for a while.
 RATE = 24
-DISKS = {"look": 16, "merge": 48, "reload": 64, "restart": 128, "cancel": 96}
+DISKS = {
+    "look": 16,
+    "merge": 48,
+    "reload": 64,
+    "restart": 128,
+    "cancel": 96,
+    "flow": 64,
+    "stopped": 96,
+}
 CHROMIUM = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
