@@ -16,7 +16,7 @@ from chains.merges.choosing import Selection
 from chains.merges.services import RefusedError
 from chains.models import Batch, StorageDomain
 from chains.permissions import Action, allows
-from chains.web import asking
+from chains.web import asking, batch_pictures
 from chains.web.guard import needs, origin, person, refuse
 from chains.words.prose import prose
 
@@ -80,6 +80,7 @@ def _context(request: HttpRequest, domain: StorageDomain) -> dict[str, Any]:
         return context | {"wrong": str(error)}
     return context | {
         "plan": found, "totals": found.totals,
+        "pairs": batch_pictures.of_plan(found, request.GET),
         "confirmed": " ".join(f"{disk}:{digest}" for disk, digest in found.confirmation.items()),
         "reading": any(row.verdict is Verdict.READING for row in found.rows),
         "silent": not selectors.worker_alive(domain.storage_host),
@@ -93,6 +94,7 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(batches.batches(), pk=pk)
     context = {
         "batch": found, "domain": found.domain, "story": batches.detail(found),
+        "pairs": batch_pictures.of_batch(found, request.GET),
         "silent": not selectors.worker_alive(found.domain.storage_host),
     }  # fmt: skip
     return render(request, "web/batch.html", context)

@@ -151,6 +151,16 @@ def before_after(
     picture: list[dict[str, Any]], plan: Plan, number: int | str, *, planned: bool = True
 ) -> tuple[SafeString, SafeString]:
     """The chain as a merge finds it and as it leaves it; unmarked when nothing comes of the plan."""
+    before, after = before_after_nodes(picture, plan, number, planned=planned)
+    return svg(chain_dot(before), _("Before the merge")), svg(
+        chain_dot(after), _("After the merge")
+    )
+
+
+def before_after_nodes(
+    picture: list[dict[str, Any]], plan: Plan, number: int | str, *, planned: bool = True
+) -> tuple[list[DrawnVolume], list[DrawnVolume]]:
+    """The same as the diagrams take it, active layer first."""
     removed, before, after = set(plan.removed), [], []
     rebased, top = set(plan.overlays), plan.top
     for index, facts in enumerate(picture):
@@ -174,9 +184,7 @@ def before_after(
             ))  # fmt: skip
         elif path not in plan.layers:
             after.append(_marked(node, Mark.CHANGED if touched else Mark.NONE))
-    return svg(chain_dot(before), _("Before the merge")), svg(
-        chain_dot(after), _("After the merge")
-    )
+    return before, after
 
 
 def _marked(node: DrawnVolume, mark: Mark) -> DrawnVolume:
