@@ -296,7 +296,7 @@ class ByteSerializer(serializers.Serializer[Any]):
     depth = serializers.IntegerField()
     present = serializers.BooleanField()
     zero = serializers.BooleanField()
-    data = serializers.BooleanField()
+    data = serializers.BooleanField()  # type: ignore[assignment]  # a field, not the property
     hops = serializers.IntegerField(allow_null=True)
     volume = serializers.IntegerField(allow_null=True)
     path = serializers.CharField(allow_null=True)

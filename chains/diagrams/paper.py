@@ -115,6 +115,7 @@ def _rules() -> Iterator[str]:
         yield f"{it} .dg-pattern-line,{it} .dg-pattern-ring{{stroke:{over}}}"
         yield f".dg-read{it} path:not(.dg-halo){{stroke:{edge};stroke-width:1.3}}"
         yield f".dg-read{it} polygon,.dg-read{it} ellipse{{fill:{edge};stroke:none}}"
+    yield ".dg-read-here path:not(.dg-halo){stroke-width:2.6}"
     yield f".dg-empty .dg-frame{{stroke:{FAINT}}}"
 
 
@@ -126,10 +127,10 @@ def _mixed(hue: str) -> str:
 
 def paper_dot(view: ReadsPicture, title: str, subtitle: str, keys: Sequence[Key]) -> str:
     """DOT of the same picture that graphviz draws as it is: colours and letters in the cells."""
-    for row in view.rows:
-        check_key(row.key)
+    for told in view.rows:
+        check_key(told.key)
     rows = fold_rows(view.rows, view.max_rows)
-    caption = f"<B>{_quoted(title)}</B><BR/>{_quoted(subtitle)}"
+    caption = f"<B>{_quoted(title)}</B><BR ALIGN="LEFT"/>{_quoted(subtitle)}<BR ALIGN="LEFT"/>"
     parts = [
         "digraph reads {\n",
         'rankdir="TB" splines="line" ranksep="0.22" bgcolor="white" pad="0.2" outputorder="nodesfirst"\n',

@@ -92,7 +92,7 @@ def _hops(view: Slice) -> list[float]:
     totals = view.answered.sum(axis=0)
     depths = range(len(view.answered))
     sums = sum(depth * view.answered[depth].astype(float) for depth in depths)
-    return [float(sums[n] / totals[n]) if totals[n] else 0.0 for n in range(len(totals))]  # type: ignore[index]
+    return [float(sums[n] / totals[n]) if totals[n] else 0.0 for n in range(len(totals))]
 
 
 def _column(starts: list[int], lengths: list[int], at: int) -> int:
@@ -115,7 +115,7 @@ def table(read_map: ReadMap, volumes: list[Volume], view: Slice, wish: Wish) -> 
             ],
             exact=True,
         )  # fmt: skip
-    rows = []
+    rows: list[Extent] = []
     for n in range(len(view.edges) - 1):
         start, length = int(view.edges[n]), int(view.edges[n + 1] - view.edges[n])
         rows.extend(
