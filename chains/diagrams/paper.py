@@ -130,7 +130,8 @@ def paper_dot(view: ReadsPicture, title: str, subtitle: str, keys: Sequence[Key]
     for told in view.rows:
         check_key(told.key)
     rows = fold_rows(view.rows, view.max_rows)
-    caption = f"<B>{_quoted(title)}</B><BR ALIGN="LEFT"/>{_quoted(subtitle)}<BR ALIGN="LEFT"/>"
+    left = '<BR ALIGN="LEFT"/>'
+    caption = f"<B>{_quoted(title)}</B>{left}{_quoted(subtitle)}{left}"
     parts = [
         "digraph reads {\n",
         'rankdir="TB" splines="line" ranksep="0.22" bgcolor="white" pad="0.2" outputorder="nodesfirst"\n',

@@ -53,7 +53,7 @@ class Figures(NamedTuple):
     @property
     def is_partly_mapped(self) -> bool:
         """Whether some of it is."""
-        return 0 < self.mapped and not self.is_mapped
+        return self.mapped > 0 and not self.is_mapped
 
 
 _ADDED: Final = tuple(n for n in Figures._fields if n not in ("depth", "oldest_snapshot"))

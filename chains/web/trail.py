@@ -15,9 +15,9 @@ from chains.core.units import binary
 from chains.inventory import exports, lists, paging, trail
 from chains.models import Batch, Disk, Finding, Merge, Scan, StorageDomain, User, Volume
 from chains.permissions import Action
-from chains.words.numbers import duration
 from chains.web.downloads import download, wanted
 from chains.web.guard import needs
+from chains.words.numbers import duration
 
 # How many names the field of the person proposes.
 PROPOSED = 200
