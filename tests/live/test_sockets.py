@@ -9,13 +9,14 @@ from django.db import connections
 
 from chains.core.progress import Progress
 from chains.core.states import MergeState
-from chains.inventory import scanning
+from chains.inventory import audit, scanning, trail
 from chains.inventory import services as inventory
 from chains.live import consumers
 from chains.live.routing import websocket_urlpatterns
 from chains.merges import journal
 from chains.models import Merge, User
 from tests.live.conftest import in_database, listeners, terminate
+from tests.state import changed, table_state
 
 # Every socket with who may open it: anonymous, auditor, operator, admin.
 SOCKETS = {
@@ -205,6 +206,37 @@ async def test_nothing_that_a_client_says_is_heeded(merge, listen):
         await in_database(journal.set_state)(merge.pk, MergeState.RUNNING)
         await socket.until(lambda m: m["state"] == "running")
     assert not (await in_database(Merge.objects.get)(pk=merge.pk)).cancel_requested
+
+
+GARBAGE = (
+    '{"cancel": true}',
+    '{"type": "websocket.close"}',
+    "DELETE FROM chains_merge",
+    "x" * 70_000,
+)
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_nobody_changes_anything_over_a_socket(role, merge, listen):
+    before = await in_database(table_state)()
+    for route in SOCKETS:
+        async with listen(address(route, merge), role) as socket:
+            for text in GARBAGE:
+                await socket.say(text=text)
+                await socket.say(bytes=text.encode("utf-16"))
+            allowed = SOCKETS[route][ROLES.index(role)]
+            first = await socket.output()
+            assert first["type"] == ("websocket.send" if allowed else "websocket.close")
+    assert await in_database(changed)(before) == set()
+
+
+async def test_a_new_record_is_told_of_once_it_is_sealed(merge, listen):
+    async with listen("/ws/audit/") as socket:
+        first = await socket.json()
+        await in_database(audit.record)("ann", "x", "scan", "d")
+        news = await socket.until(lambda m: m["seq"] > first["seq"])
+    assert (news["type"], news["records"]) == ("audit", first["records"] + 1)
+    assert news["head"] == (await in_database(trail.head)())[1] != first["head"]
 
 
 async def test_a_scan_is_followed_to_its_end(merge, listen, tmp_path):

@@ -1,12 +1,14 @@
 """Every address × every role × every method: who gets what, and who can change nothing."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection, transaction
-from django.test import Client
+from django.db import transaction
+from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.crypto import get_random_string
 from procrastinate.contrib.django.models import ProcrastinateJob
@@ -15,11 +17,13 @@ from rest_framework.authtoken.models import Token
 from chains.inventory import services as inventory
 from chains.merges import services as merges
 from chains.merges.situation import plan_from_inventory
-from chains.models import AuditRecord, Merge
+from chains.models import AuditRecord, Merge, Scan
+from tests.state import changed, table_state, written
 from tests.web import samples
 from tests.web.access import ADDRESSES, ANY, DENIED
 
 ROLES = list(samples.ROLES)
+RECORDS = {"chains_auditrecord"}
 
 
 def routes(patterns: Any, before: str = "") -> Iterator[str]:
@@ -39,9 +43,31 @@ def test_every_address_is_in_the_table():
     assert set(ADDRESSES) - known == set(), "these are in the table, but not on the site"
 
 
+@pytest.fixture(scope="module")
+def standing(django_db_setup, django_db_blocker, hostile_images):
+    """Made once: each test takes back what it does in a transaction inside of this one."""
+    hasher = override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
+    # A look at what has not been read for a while asks for a reading: see the test of that.
+    late = patch.object(inventory, "LOOK_AGAIN", timedelta(days=1))
+    with django_db_blocker.unblock(), hasher, late, transaction.atomic():
+        people = samples.people()
+        yield people, world_of(samples.inventory_of(hostile_images), people)
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def world(domain, people):
+def people(standing, db):
+    """One person of each role."""
+    return dict(standing[0])
+
+
+@pytest.fixture
+def world(standing, db):
     """What the addresses of the table speak of."""
+    return dict(standing[1])
+
+
+def world_of(domain, people):
     waiting = samples.merge_of(domain)
     inventory.request_blocks(samples.disk_of(domain, "free/snap2.img"), None)  # a job
     base, top = (samples.volume_of(domain, f"lesson/{n}.img") for n in ("base", "snap1"))
@@ -81,18 +107,6 @@ def world(domain, people):
     }
 
 
-def table_state() -> dict[str, str]:
-    """A digest of every table; sessions are no state of Strata's."""
-    names = set(connection.introspection.table_names()) - {"django_session"}
-    union = " UNION ALL ".join(
-        f"SELECT '{name}', md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {name} t"  # noqa: S608
-        for name in sorted(names)
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(union)
-        return dict(cursor.fetchall())
-
-
 class Asker:
     """Asks, says what tables a request changed, and takes the change back."""
 
@@ -104,13 +118,14 @@ class Asker:
     ) -> tuple[int, set[str]]:
         kind = {"content_type": "application/json"} if url.startswith("/api/") else {}
         with transaction.atomic():
+            counts = written()
             if method == "POST":
                 status = client.post(url, body or {}, **kind).status_code
             else:
                 status = client.generic(method, url).status_code
-            now = table_state()
+            found = changed(self.before, dict(written().items() - counts.items()))
             transaction.set_rollback(True)
-        return status, {name for name, digest in now.items() if self.before.get(name) != digest}
+        return status, found
 
 
 def complaints(route: str, world: dict[str, Any], role: str, client: Client) -> Iterator[str]:
@@ -122,13 +137,15 @@ def complaints(route: str, world: dict[str, Any], role: str, client: Client) -> 
         ("DELETE",) if route.startswith("admin/") else ("HEAD", "OPTIONS", "PUT", "PATCH", "DELETE")
     )
     for method in ("GET", *rare, "POST"):
-        status, changed = asker.ask(client, method, url, address.body(world))
+        status, tables = asker.ask(client, method, url, address.body(world))
         wanted = address.wanted(method)[ROLES.index(role)]
-        said = f"{role} {method} {url}: {status}, {changed or 'nothing'} changed"
+        said = f"{role} {method} {url}: {status}, {tables or 'nothing'} changed"
         if status not in (wanted if isinstance(wanted, frozenset) else {wanted}):
             yield f"{said}; not {wanted}"
         may_change = address.changes and method == "POST" and role in address.changers
-        if bool(changed) != may_change:
+        if address.drops_session and method == "POST":
+            tables -= RECORDS  # who signs out is on record, and nothing else is
+        if bool(tables) != may_change:
             yield said
 
 
@@ -142,13 +159,16 @@ AREAS = {
 @pytest.mark.parametrize("area", AREAS)
 @pytest.mark.parametrize("role", ROLES)
 def test_who_gets_what(area, role, world, people):
-    found = []
+    found, before = [], table_state()
     for route in AREAS[area]:
         client = Client()
         if people[role] is not None:
             client.force_login(people[role])
         found += complaints(route, world, role, client)
     assert found == []
+    assert changed(before) <= {"chains_user"} | RECORDS, (
+        "people signed in, and nothing else is left"
+    )
 
 
 @pytest.mark.parametrize("role", ["auditor", "operator", "admin"])
@@ -162,9 +182,9 @@ def test_a_closed_account_gets_nothing(role, world, people):
         if address.public:
             continue
         for method in ("GET", "POST"):
-            status, changed = asker.ask(client, method, address.url(world), address.body(world))
+            status, tables = asker.ask(client, method, address.url(world), address.body(world))
             assert status in DENIED | {302}, (route, method, status)
-            assert not changed, (route, method, changed)
+            assert not tables, (route, method, tables)
     header = {"Authorization": f"Token {token}"}
     assert client.get("/api/v1/domains/", headers=header).status_code in DENIED
     assert not client.login(username=role, password=samples.PASSWORD)
@@ -178,9 +198,9 @@ def test_a_post_without_the_csrf_token_is_refused(role, world, people):
     for route, address in ADDRESSES.items():
         if address.wanted("POST")[ROLES.index(role)] == 405 or route == "logout/":
             continue
-        status, changed = asker.ask(client, "POST", address.url(world), address.body(world))
+        status, tables = asker.ask(client, "POST", address.url(world), address.body(world))
         assert status in DENIED | address.without_csrf, (route, status)
-        assert not changed, (route, changed)
+        assert not tables, (route, tables)
 
 
 def test_signing_out_needs_the_csrf_token_too(people):
@@ -208,9 +228,9 @@ def test_a_role_that_does_not_exist_may_nothing(world, people):
     asker = Asker()
     for route, address in ADDRESSES.items():
         if not address.public and not route.startswith("admin/"):
-            status, changed = asker.ask(client, "GET", address.url(world), None)
+            status, tables = asker.ask(client, "GET", address.url(world), None)
             assert status in DENIED | {405}, (route, status)
-            assert not changed
+            assert not tables
 
 
 @pytest.mark.parametrize("role", ["auditor", "operator"])
@@ -223,6 +243,54 @@ def test_staff_is_no_way_around_the_role(role, world, people):
     for route, address in ADDRESSES.items():
         if route.startswith("admin/"):
             for method in ("GET", "POST"):
-                status, changed = asker.ask(client, method, address.url(world), address.body(world))
+                status, tables = asker.ask(client, method, address.url(world), address.body(world))
                 assert status in ANY, (route, status)
-                assert not changed, (route, method, changed)
+                assert not tables - (RECORDS if address.drops_session else set()), (route, method)
+
+
+READINGS = {"chains_scan", "procrastinate_jobs", "procrastinate_events"}
+
+
+def test_a_look_may_ask_for_a_reading_of_block_maps_and_for_nothing_else(world, people):
+    client = Client()
+    client.force_login(people["auditor"])
+    last = Scan.objects.latest("pk").pk
+    with patch.object(inventory, "LOOK_AGAIN", timedelta(0)):
+        status, tables = Asker().ask(client, "GET", f"/disks/{world['disk']}/")
+        assert (status, tables) == (200, READINGS)
+        client.get(f"/disks/{world['disk']}/")
+    asked = Scan.objects.filter(pk__gt=last)
+    assert {(scan.kind, scan.requested_by) for scan in asked} == {("blocks", people["auditor"])}
+
+
+METHODS = ("GET", "PUT", "PATCH", "DELETE", "TRACE")
+
+
+def test_an_auditor_changes_nothing_whatever_is_asked(world, people):
+    """Every address with every method, with a session and with a token, one after another, nothing
+    taken back between: then the whole database is as it was, but for the record of signing out.
+    """
+    auditor = people["auditor"]
+    token = {"Authorization": f"Token {Token.objects.create(user=auditor).key}"}
+    client, stranger = Client(), Client()
+    client.force_login(auditor)
+    before, last = table_state(), AuditRecord.objects.latest("pk").pk
+    for route, address in ADDRESSES.items():
+        kind = "application/json" if route.startswith("api/") else "application/octet-stream"
+        for method in METHODS:
+            client.generic(method, address.url(world), content_type=kind)
+        form = {"content_type": kind} if route.startswith("api/") else {}
+        client.post(address.url(world), address.body(world), **form)
+        if form:
+            stranger.post(address.url(world), address.body(world), **form, headers=token)
+            stranger.delete(address.url(world), headers=token)
+        if address.drops_session:
+            client.force_login(auditor)
+    auditor.save(update_fields=["last_login"])
+    records = AuditRecord.objects.filter(pk__gt=last)
+    assert set(records.values_list("actor", "action")) == {
+        ("auditor", "sign in"), ("auditor", "sign out"),
+    }  # fmt: skip
+    assert changed(before) - RECORDS <= {"chains_user"}, "the moment of the last sign-in"
+    type(auditor).objects.filter(pk=auditor.pk).update(last_login=None)
+    assert records.exclude(result="done").count() == 0
