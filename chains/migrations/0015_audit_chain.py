@@ -111,7 +111,7 @@ BEGIN
 END $$;
 
 -- Without these, a search for two words that never come together would read all of either.
-CREATE STATISTICS audit_kinds (mcv) ON actor, action, origin, result FROM chains_auditrecord;
+CREATE STATISTICS audit_kinds (mcv) ON actor, action, result FROM chains_auditrecord;
 """
 
 _UNPROTECT = """

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, connection, connections, transaction
 
 from chains.core.seals import GENESIS, Kind
@@ -74,6 +75,15 @@ def test_a_hash_by_hand(records):
         wanted, *fields = cursor.fetchone()
     text = b"".join(b"%d:%s," % (len(field.encode()), field.encode()) for field in fields)
     assert hashlib.sha256(text).hexdigest() == wanted
+
+
+def test_the_statement_of_the_docs_finds_what_does_not_fit(records):
+    docs = (settings.BASE_DIR / "docs" / "wire-formats.md").read_text()
+    statement = next(part for part in docs.split("```") if "chains_auditseal" in part)
+    tamper(f"UPDATE chains_auditrecord SET subject = 'x' WHERE id = {records[4]}")
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        assert cursor.fetchall() == [(seq, seq != 5) for seq in range(1, 8)]
 
 
 def test_what_is_rolled_back_leaves_no_gap(records):
