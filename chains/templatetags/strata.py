@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from django import template
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html
@@ -14,6 +15,7 @@ from chains.core import advice, names, standing, units
 from chains.core.plans import Plan
 from chains.diagrams.palette import colour_class
 from chains.words import address, labels, numbers, prose
+from chains.words.glossary import TERMS
 
 register = template.Library()
 
@@ -128,6 +130,22 @@ def moment(value: datetime | str | None, empty: str = numbers.UNKNOWN) -> SafeSt
         return empty
     exact = timezone.localtime(at).strftime("%Y-%m-%d %H:%M:%S %Z")
     return format_html('<time datetime="{}">{}</time>', at.isoformat(), exact)
+
+
+@register.simple_tag(takes_context=True)
+def term(context: template.Context, key: str) -> SafeString | str:
+    """The “?” that opens a line of the glossary, where the term stands first on the page and nowhere else.
+
+    Raises KeyError for what is no term.
+    """
+    explained = TERMS[key]
+    request = context.get("request")
+    if request is not None:
+        told = request.__dict__.setdefault("strata_terms", set())
+        if key in told:
+            return ""
+        told.add(key)
+    return render_to_string("partials/term.html", {"term": explained})
 
 
 @register.simple_tag

@@ -5,6 +5,7 @@ from django.urls import path
 from chains.web import (
     batches,
     findings,
+    glossary,
     lesson,
     limits,
     lists,
@@ -62,6 +63,7 @@ urlpatterns = [
     path("sprawl/", sprawl.report, name="sprawl"),
     path("activity/", views.activity, name="activity"),
     path("words/<slug:language>/<slug:version>.js", reader.words, name="words"),
+    path("glossary/", glossary.glossary, name="glossary"),
     path("lesson/", lesson.lesson, name="lesson"),
     path("lesson/run/", lesson.run, name="lesson-run"),
     path("lesson/over/", lesson.start_over, name="lesson-over"),

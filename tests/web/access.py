@@ -190,6 +190,7 @@ ADDRESSES: dict[str, Address] = {
     ),
     "audit/": page("/audit/"),
     "audit/<int:pk>/": page("/audit/{auditrecord}/"),
+    "glossary/": page("/glossary/"),
     "lesson/": page("/lesson/"),
     "lesson/run/": action("/lesson/run/", "step=one"),
     "lesson/over/": action("/lesson/over/"),
