@@ -73,11 +73,13 @@ export function swap(old, fresh) {
   const focus = describeFocus(old);
   carryControls(old, element);
   carryDetails(old, element);
+  const opened = openPopovers(old);
   const scrolls = [...old.querySelectorAll(SCROLLERS)].map((box) => [box.scrollLeft, box.scrollTop]);
   old.replaceWith(element);
   element.querySelectorAll(SCROLLERS).forEach((box, index) => {
     if (scrolls[index]) [box.scrollLeft, box.scrollTop] = scrolls[index];
   });
+  for (const id of opened) showAgain(element, id);
   restoreFocus(element, focus);
   document.dispatchEvent(new CustomEvent("strata:swapped", { detail: element }));
 }
@@ -114,6 +116,17 @@ function restoreFocus(element, focus) {
       return;
     }
   }
+}
+
+/** The ids of what stands open over the page: somebody reads it. */
+function openPopovers(old) {
+  if (!("popover" in HTMLElement.prototype)) return [];
+  return [...old.querySelectorAll("[popover][id]")].filter((one) => one.matches(":popover-open")).map((one) => one.id);
+}
+
+function showAgain(element, id) {
+  const source = element.querySelector(`[popovertarget="${CSS.escape(id)}"]`);
+  element.querySelector(`#${CSS.escape(id)}`)?.showPopover({ source });
 }
 
 function carryControls(old, element) {
