@@ -26,7 +26,7 @@ ACTIONS: Final = (
     "remove token", "add domain", "change domain", "remove domain", "change thresholds", "scan",
     "cancel scan", "block map", "cancel block map", "check", "cancel check", "acknowledge finding",
     "reopen finding", "merge", "cancel merge", "resume merge", "undo merge", "purge", "batch",
-    "cancel batch", "pause queue", "resume queue", "lesson step", "lesson over",
+    "cancel batch", "pause queue", "resume queue", "lesson", "start lesson over",
 )  # fmt: skip
 
 

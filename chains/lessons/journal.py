@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from chains.inventory import news
+from chains.inventory import audit, news
 from chains.merges.queue import own_name
 from chains.models import Lesson, LessonState, LessonStep
 
@@ -63,7 +63,18 @@ def _finish(lesson: Lesson, **values: Any) -> bool:
     if not rows.exists():
         return False
     step(lesson, worker="", **values)
+    failed = values["state"] != LessonState.READY
+    audit.record(
+        None, audit.WORKER, "lesson" if lesson.step else "start lesson over", subject(lesson),
+        audit.Result.FAILED if failed else audit.Result.SUCCEEDED, worker=lesson.worker,
+        asked_by=lesson.user.get_username(), **({"message": values["message"]} if failed else {}),
+    )  # fmt: skip
     return True
+
+
+def subject(lesson: Lesson) -> str:
+    """What a record about a lesson is about."""
+    return f"step {lesson.step} of the lesson" if lesson.step else "the lesson"
 
 
 def _note(lesson: Lesson, runs: list[dict[str, Any]], seen: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from django.utils import timezone
 from chains.core.errors import StrataError
 from chains.inventory import audit, selectors
 from chains.inventory.asking import check
-from chains.inventory.audit import Result
 from chains.inventory.jobs import LESSON, enqueue
 from chains.lessons import journal
 from chains.lessons.steps import LAST
@@ -29,7 +28,7 @@ def request_step(user: User, number: int, origin: str) -> Lesson:
             return lesson
         if number > LAST or number != lesson.done + 1:
             raise StrataError(f"Run step {lesson.done + 1} first: each step goes on from the last.")
-        _ask(lesson, number, origin, "lesson step")
+        _ask(lesson, number, origin, "lesson")
     return lesson
 
 
@@ -45,7 +44,7 @@ def start_over(user: User, origin: str) -> Lesson:
         lesson.steps.all().delete()
         lesson.storage_host = host_for(lesson)
         journal.step(lesson, done=0, storage_host=lesson.storage_host)
-        _ask(lesson, 0, origin, "lesson over")
+        _ask(lesson, 0, origin, "start lesson over")
     return lesson
 
 
@@ -70,5 +69,7 @@ def _ask(lesson: Lesson, number: int, origin: str, action: str) -> None:
     lesson.state, lesson.step = LessonState.QUEUED, number
     journal.step(lesson, state=lesson.state, step=number, message="")
     enqueue(LESSON, lesson.storage_host, lesson.pk)
-    subject = f"step {number}" if number else "the lesson"
-    audit.record(lesson.user, origin, action, subject, Result.ASKED)
+    audit.record(
+        lesson.user, origin, action, journal.subject(lesson), audit.Result.ASKED,
+        storage_host=lesson.storage_host,
+    )  # fmt: skip

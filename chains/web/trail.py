@@ -32,8 +32,8 @@ ACTION_WORDS: Final = {
     "reopen finding": _("reopen finding"), "merge": _("merge"), "cancel merge": _("cancel merge"),
     "resume merge": _("resume merge"), "undo merge": _("undo merge"), "purge": _("purge"),
     "batch": _("batch"), "cancel batch": _("cancel batch"), "pause queue": _("pause queue"),
-    "resume queue": _("resume queue"), "lesson step": _("lesson step"),
-    "lesson over": _("lesson over"),
+    "resume queue": _("resume queue"), "lesson": _("lesson"),
+    "start lesson over": _("start lesson over"),
 }  # fmt: skip
 RESULT_WORDS: Final = {
     "done": _("done"), "asked": _("asked for"), "started": _("started"),

@@ -8,7 +8,7 @@ import pytest
 from chains.core.plans import Plan
 from chains.lessons import selectors, services
 from chains.lessons.steps import BLOCK, LAST, STEPS
-from chains.models import Disk, Lesson, StorageDomain, User, Volume
+from chains.models import AuditRecord, Disk, Lesson, StorageDomain, User, Volume
 from tests.lessons.conftest import carry_out
 
 OWNERS = {
@@ -60,6 +60,8 @@ def test_from_the_first_command_to_the_last(step, learner, sandboxes):
     assert "read 65536/65536" in said[10]
     assert not place.exists(), "the last step tidies up"
     assert row.files == {}
+    told = AuditRecord.objects.filter(action="lesson").values_list("actor", "result")
+    assert sorted(told) == sorted([("learner", "asked"), ("strata", "succeeded")] * LAST)
     assert written < 4 * 1024**2
 
 
