@@ -23,6 +23,7 @@ SOCKETS = {
     "ws/activity/": (False, True, True, True),
     "ws/merges/<int:pk>/": (False, True, True, True),
     "ws/audit/": (False, True, True, True),
+    "ws/lesson/": (False, True, True, True),
 }
 ROLES = ("anonymous", "auditor", "operator", "admin")
 
