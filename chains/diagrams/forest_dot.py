@@ -15,6 +15,7 @@ from chains.diagrams.nodes import (
     fold_node,
     volume_node,
 )
+from chains.diagrams.tongue import say
 from chains.diagrams.trees import Fold, Forest, Tree, grow
 from chains.diagrams.types import DrawnVolume
 
@@ -72,12 +73,13 @@ def _graph(tree: Tree, width: int) -> str:
 
 
 def _fold(fold: Fold) -> str:
-    text = count(len(fold.volumes), fold.noun)
+    number = len(fold.volumes)
+    text = count(number, "clone") if fold.noun == "clone" else count(number, "layer")
     return fold_node(fold.key, text, detail=fold_detail(fold.volumes), url=fold.url)
 
 
 def _more(forest: Forest, url: str) -> str:
-    text = f"{count(forest.left_out, 'more volume')}"
-    detail = "not drawn here"
+    text = count(forest.left_out, "more volume")
+    detail = say("not drawn here")
     node = fold_node("more_volumes", text, detail=detail, url=url, width=_NARROWEST)
     return "".join(["digraph more {\n", GRAPH, node, "}\n"])

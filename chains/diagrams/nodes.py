@@ -19,6 +19,7 @@ from chains.diagrams.palette import (
     WARNING,
 )
 from chains.diagrams.text import armour, attributes, ems, label, link, shorten, shown, whole
+from chains.diagrams.tongue import say
 from chains.diagrams.types import DrawnVolume, Mark
 
 NAME_SIZE: Final = 13
@@ -40,7 +41,7 @@ GRAPH: Final = (
 def volume_node(volume: DrawnVolume, *, name_limit: int, width: int) -> str:
     """The statement of one volume: its name in bold, then its format and sizes, then its note."""
     check_key(volume.key)
-    right = volume.mark.value or volume.role
+    right = say(volume.mark.value or volume.role)
     rows = [_name_row(label(volume.name, name_limit), whole(right))]
     rows.append(_row(_facts(volume), MUTED))
     if text := _note(volume):
@@ -93,15 +94,16 @@ def fold_detail(volumes: Sequence[DrawnVolume]) -> str:
     parts = []
     known = [volume.on_disk for volume in volumes if volume.on_disk is not None]
     if known:
-        parts.append(f"{binary(sum(known))} on disk")
+        parts.append(say(f"{binary(sum(known))} on disk"))
     for mark in (Mark.REMOVED, Mark.NEW, Mark.CHANGED):
         count = sum(volume.mark is mark for volume in volumes)
         if count:
-            parts.append(f"{'all' if count == len(volumes) else count} {mark.value}")
+            every = say("all") if count == len(volumes) else str(count)
+            parts.append(f"{every} {say(mark.value)}")
     worst = max((volume.severity for volume in volumes), key=_severity_rank, default="")
     if _severity_rank(worst) > 0:
         count = sum(volume.severity == worst for volume in volumes)
-        parts.append(f"{count} {worst}")
+        parts.append(f"{count} {say(worst)}")
     return " · ".join(parts)
 
 
@@ -109,7 +111,7 @@ def common_width(volumes: Iterable[DrawnVolume], *, name_limit: int, narrowest: 
     """A width in points that all boxes of a drawing can have; bold is a tenth wider."""
     widths = (
         ems(shorten(shown(volume.name), name_limit)) * NAME_SIZE * 1.1
-        + len(volume.mark.value or volume.role) * SMALL_SIZE * 0.62
+        + len(say(volume.mark.value or volume.role)) * SMALL_SIZE * 0.62
         for volume in volumes
     )
     return max(narrowest, int(max(widths, default=0)) + 24)
@@ -117,7 +119,7 @@ def common_width(volumes: Iterable[DrawnVolume], *, name_limit: int, narrowest: 
 
 def count(number: int, noun: str) -> str:
     """``1 layer``, ``274 layers``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return say(f"{number:,} {noun}{'' if number == 1 else 's'}")
 
 
 def check_key(key: str) -> str:
@@ -151,15 +153,15 @@ def _font(text: str, colour: str) -> str:
 
 
 def _facts(volume: DrawnVolume) -> str:
-    parts = [whole(volume.format) or "format unknown"]
+    parts = [whole(volume.format) or say("format unknown")]
     if volume.virtual_size is not None:
-        parts.append(binary(volume.virtual_size))
+        parts.append(say(binary(volume.virtual_size)))
     if volume.on_disk is not None:
-        parts.append(f"{binary(volume.on_disk)} on disk")
+        parts.append(say(f"{binary(volume.on_disk)} on disk"))
     return " · ".join(parts)
 
 
 def _note(volume: DrawnVolume) -> str:
     sign = _SEVERITIES.get(volume.severity, ("", ""))[0]
-    words = volume.note or (volume.severity if sign else "")
+    words = volume.note or (say(volume.severity) if sign else "")
     return f"{sign} {label(words, 48)}".strip() if words else ""

@@ -22,6 +22,7 @@ from chains.diagrams.text import (
     shown,
     whole,
 )
+from chains.diagrams.tongue import say
 from chains.diagrams.types import ReadsPicture
 
 _NAME_LIMIT: Final = 36
@@ -83,18 +84,18 @@ def _guest(view: ReadsPicture, width: int) -> str:
     for i, (start, length, owner) in enumerate(
         zip(view.starts, view.lengths, view.owner, strict=True)
     ):
-        text = f"{binary(length)} at {position(start)}, "
         if owner >= 0:
-            text += f"answered by {shown(view.rows[owner].name)}"
+            name = view.rows[owner].name
+            text = say(f"{binary(length)} at {position(start)}, answered by {shown(name)}")
         else:
-            text += "held by no layer: it reads as zeroes"
+            text = say(f"{binary(length)} at {position(start)}, held by no layer: it reads as zeroes")
         full, colour = (1.0 if owner >= 0 else 0.0), owner
         if view.hops and owner >= 0:
-            text += f"; {view.hops[i]:.2f} hops on average"
+            text += "; " + say(f"{view.hops[i]:.2f} hops on average")
             colour = heat_level(view.hops[i])
         name = cell_id("guest", i, colour, full, full, by=_by(view), here=i == view.marked)
         cells.append(_cell(i, name, armour(text), link(view.block_urls[i])))
-    head = _name_cell(f'<FONT COLOR="{INK}"><B>guest</B></FONT>', "What the guest reads", "", width)
+    head = _name_cell(f'<FONT COLOR="{INK}"><B>{armour(say("guest"))}</B></FONT>', armour(say("What the guest reads")), "", width)
     scale = _scale(view) if blocks else ""
     numbers = _numbers(blocks) if view.numbered else ""
     return _node(_GUEST, f"{scale}{numbers}<TR>{head}{''.join(cells)}</TR>", "dg-guest")
@@ -104,12 +105,12 @@ def _scale(view: ReadsPicture) -> str:
     """The line over the guest's blocks: where the slice begins and ends, and the blocks' length."""
     blocks = len(view.starts)
     first, last = view.starts[0], view.starts[-1] + view.lengths[-1]
-    texts = [(f"at {position(first)}", "LEFT")]
+    texts = [(say(f"at {position(first)}"), "LEFT")]
     if blocks >= _ROOM_FOR_END:
         # The space makes up for dot's narrow measure; without it the text sticks out at the right.
-        texts.append((f"{position(last)}\N{NO-BREAK SPACE}", "RIGHT"))
+        texts.append((f"{say(position(last))}\N{NO-BREAK SPACE}", "RIGHT"))
     if blocks >= _ROOM_FOR_LENGTH:
-        texts.insert(1, (f"{count(blocks, 'block')} of {binary(view.lengths[0])}", "CENTER"))
+        texts.insert(1, (say(f"{blocks} blocks of {binary(view.lengths[0])}"), "CENTER"))
     spans = [blocks // len(texts)] * len(texts)
     spans[len(texts) // 2] += blocks - sum(spans)
     cells = "".join(

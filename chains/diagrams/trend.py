@@ -14,6 +14,7 @@ from typing import Final
 
 from chains.diagrams.svg import SVG
 from chains.diagrams.text import shorten, shown
+from chains.diagrams.tongue import say
 
 WIDTH: Final = 900
 _LEFT, _RIGHT, _TOP = 180.0, 90.0, 10.0
@@ -112,7 +113,7 @@ def _panel(root: ET.Element, trend: Trend, series: Series, scale: _Scale, number
     _text(group, "dg-name", (0, top + 11), shorten(shown(series.name), 14))
     _line(group, "dg-trend-base", _LEFT, bottom, WIDTH - _RIGHT, bottom)
     if not known:
-        _text(group, "dg-muted", (_LEFT + 6, top + 32), "not known")
+        _text(group, "dg-muted", (_LEFT + 6, top + 32), say("not known"))
         return
     low, high = _bounds(known)
     for value, y in ((high, top + 4), (low, bottom)):

@@ -29,7 +29,8 @@ def waits_for(merge: Merge, ahead: Iterable[Merge] | None = None) -> str:
     domain = merge.domain
     if domain.paused:
         return "The queue of this domain is paused: an operator resumes it."
-    now = timezone.localtime()
+    # A window is of the site, whoever looks at it from which zone.
+    now = timezone.localtime(timezone=timezone.get_default_timezone())
     opens = windows.opens(windows.parse(domain.window), now)
     if opens is not None:
         return f"It waits for the maintenance window ({domain.window}): {opens:%a %d %b, %H:%M}."

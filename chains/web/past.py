@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_safe
 
 from chains.diagrams.trend import Series, Trend, thinned, trend_svg
@@ -34,7 +35,7 @@ def domain_card(domain: StorageDomain) -> dict[str, Any]:
     rows = [rows[index] for index in thinned([row.at.timestamp() for row in rows])]
     series = [
         Series(_("Volumes"), [row.volumes for row in rows], count),
-        Series(_("Deepest chain"), [row.deepest for row in rows], count),
+        Series(pgettext("chart", "Deepest chain"), [row.deepest for row in rows], count),
         Series(_("On disk"), [float(row.on_disk) for row in rows], size),
         Series(_("Free"), [row.free for row in rows], size),
         Series(_("Findings"), [row.critical + row.warning + row.info for row in rows], count),

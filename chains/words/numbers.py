@@ -73,7 +73,7 @@ _LISTED = re.compile(rf"(?:[a-z]+ )?{_SIZE.pattern}(?:, (?:[a-z]+ )?{_SIZE.patte
 
 def listed(text: str) -> str:
     """A size, or a list of them with a word each; any other text is a name, and stays as it is."""
-    return sizes(text) if _LISTED.fullmatch(text) else text
+    return sizes(text) if _LISTED.fullmatch(text.rstrip(".;:")) else text
 
 
 _SPAN = re.compile(r"([0-9]{1,12})(s|min|h|d)", re.ASCII)

@@ -25,6 +25,7 @@ LONGEST = 20_000  # characters; longer ones are shown as they are
 DEEPEST = 4
 _HEAD = 4
 _MOST_CUTS = 24
+_MOST_LISTED = 400  # characters of a list whose items are looked up one by one
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ class Prose:
             return numbers.sizes(text)
         if place.kind == "time":
             return numbers.span_words(text)
-        return self.anything(text, depth, sure=True)
+        # One word in a sentence of ours is one of ours; names have places of their own.
+        is_word = text.isascii() and text.isalpha() and text.islower()
+        return self.anything(text, depth, sure=not is_word)
 
     def anything(self, text: str, depth: int = 0, *, sure: bool = False) -> str:
         """The text, or as much of it as is known: whole, line by line, sentence by sentence."""
@@ -109,6 +112,10 @@ class Prose:
             text = text[cut + 1 :]
             if not text:
                 return " ".join(parts)
+        if ", " in text and len(text) < _MOST_LISTED:
+            items = [self.whole(item, depth, sure=True) or item for item in text.split(", ")]
+            if items != text.split(", "):
+                return " ".join([*parts, ", ".join(items)])
         for cut in _cuts(text):
             rest = self.whole(text[cut + 1 :], depth, sure=True)
             if rest is not None:

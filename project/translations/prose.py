@@ -17,11 +17,11 @@ from project.translations.exempt import ALSO, is_exempt
 from project.translations.messages import Message
 
 PARTS = ("core", "storage", "inventory", "merges", "qemu", "models", "diagrams", "tasks.py")
-_NAMES = {"display", "brief", "portable", "shown", "basename", "quoted", "fsdecode"}
+_NAMES = {"display", "basename", "fsdecode"}
 _SIZES = {"binary", "position"}
 _TIMES = {"span", "_ago"}
-_NUMBERS = {"len", "int", "round", "sum", "count"}
-_COUNTED = {"_counted"}
+_NUMBERS = {"len", "int", "round", "sum", "_times"}
+_COUNTED = {"_counted", "count"}
 _MOST_FORMS = 24
 _EDGE = re.compile(r"^(?:[:;,.] +| +)|\s+$")
 
@@ -97,18 +97,26 @@ def _counting(found: Found) -> Form:
 
 def written(form: Form) -> str:
     """A form as it stands in the catalogue; "" where it says nothing by itself."""
-    texts, number, known = [], 0, {}
-    for piece in form:
+    texts, number, known = [], 0, dict[str, int]()
+    for at, piece in enumerate(form):
         if isinstance(piece, str):
             texts.append(piece.replace("{", "{{").replace("}", "}}"))
             continue
         if piece.kind != "count" or piece.source not in known:
             known[piece.source] = number
             number += 1
-        kind = f":{piece.kind}" if piece.kind else ""
-        texts.append(f"{{{known[piece.source]}{kind}}}")
+        kind = piece.kind or ("name" if _is_quoted(form, at) else "")
+        texts.append(f"{{{known[piece.source]}{':' if kind else ''}{kind}}}")
     text = _EDGE.sub("", _EDGE.sub("", "".join(texts)))
     return text if re.search(r"[A-Za-z]{2}", re.sub(r"\{[^}]*\}", "", text)) else ""
+
+
+def _is_quoted(form: Form, at: int) -> bool:
+    """Whether quotation marks stand around: then it is a name, whatever it looks like."""
+    around = form[at - 1] if at else "", form[at + 1] if at + 1 < len(form) else ""
+    return all(isinstance(piece, str) for piece in around) and (
+        str(around[0]).endswith("“") and str(around[1]).startswith("”")
+    )
 
 
 class _Reader:
@@ -235,6 +243,8 @@ def _hole(node: ast.expr, kind: str = "") -> Found:
         (_NUMBERS, "number"),
     ):
         kind = kind or (known if name in names else "")
+    if isinstance(node, ast.Attribute) and node.attr in {"pk", "id"}:
+        kind = kind or "number"
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Mod | ast.Mult):
         kind = kind or "number"
     return Found((Place(kind, ast.unparse(node)),))
