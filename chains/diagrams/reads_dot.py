@@ -162,9 +162,10 @@ def _block(view: ReadsPicture, index: int, block: int) -> str:
 def _folded_row(view: ReadsPicture, row: DrawnRow, width: int) -> str:
     layers = count(len(row.layers), "layer")
     some = sum(1 for owner in view.owner if owner in row.layers)
-    what = f"answer {count(some, 'block')}" if some else "answer nothing here"
-    text = f'<FONT COLOR="{MUTED}" POINT-SIZE="11">… {layers} {what}</FONT>'
-    head = _name_cell(text, f"{layers} that {what}", "", width)
+    what = say(f"answer {some} blocks") if some else say("answer nothing here")
+    words = armour(f"{layers} {what}")
+    text = f'<FONT COLOR="{MUTED}" POINT-SIZE="11">… {words}</FONT>'
+    head = _name_cell(text, words, "", width)
     cells = "".join(
         f'<TD PORT="b{i}" BORDER="0" FIXEDSIZE="TRUE" WIDTH="{_CELL_WIDTH}" HEIGHT="14">'
         f'<FONT COLOR="{FAINT}" POINT-SIZE="11">⋮</FONT></TD>'

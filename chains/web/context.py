@@ -16,6 +16,8 @@ def common(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     return {
         "version": VERSION,
+        # Not Django's tag: that would translate the names of the languages too.
+        "languages": settings.LANGUAGES,
         "zone": zone_of(request),
         "zone_name": timezone.get_current_timezone_name(),
         # Maintenance windows are kept by workers, in the zone of the site.

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.locale import LocaleMiddleware
 from django.utils import timezone, translation
@@ -19,6 +19,8 @@ from chains.words.address import DOMAIN
 ZONE_COOKIE = "strata_zone"
 _CONTRACT = "/api/"
 _YEAR = 365 * 86_400
+# Files that some systems keep among the zones.
+_NO_ZONES = {"localtime", "posixrules", "Factory"}
 
 
 def _is_contract(request: HttpRequest) -> bool:
@@ -33,7 +35,7 @@ class LanguageMiddleware(LocaleMiddleware):
         """Choose it."""
         if _is_contract(request):
             translation.activate(settings.LANGUAGE_CODE)
-            request.LANGUAGE_CODE = translation.get_language()  # type: ignore[attr-defined]
+            request.LANGUAGE_CODE = translation.get_language()
         else:
             super().process_request(request)
 
@@ -46,7 +48,7 @@ class LanguageMiddleware(LocaleMiddleware):
 
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - _NO_ZONES
 
 
 def zone_of(request: HttpRequest) -> str:
@@ -69,7 +71,7 @@ class ZoneMiddleware(MiddlewareMixin):
 
 @login_not_required
 @require_safe
-def words(request: HttpRequest, language: str, version: str) -> HttpResponse:
+def words(request: HttpRequest, language: str, version: str) -> HttpResponseBase:
     """The words of the scripts; kept by the browser, for the address changes with them."""
     if language not in dict(settings.LANGUAGES):
         raise Http404

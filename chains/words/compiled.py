@@ -56,6 +56,6 @@ def _form_of(header: str) -> Callable[[int], int]:
     for line in header.splitlines():
         name, _, value = line.partition(":")
         if name.lower() == "plural-forms":
-            rule: Callable[[int], int] = gettext.c2py(value.partition("plural=")[2].strip(" ;"))  # type: ignore[attr-defined]
+            rule: Callable[[int], int] = gettext.c2py(value.partition("plural=")[2].strip(" ;"))
             return rule
     return lambda number: 0

@@ -91,6 +91,11 @@ def span_words(text: str) -> str:
     return words[found[2]] % {"count": found[1]}
 
 
+def figure(text: str) -> str:
+    """A size, a length of time or a number, as `core` writes it for people."""
+    return span_words(text) if _SPAN.fullmatch(text) else sizes(text)
+
+
 def percent(value: float | None, decimals: int = 1) -> str:
     """A percentage with its sign."""
     return UNKNOWN if value is None else f"{number(f'{value:.{decimals}f}')} %"

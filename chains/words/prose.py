@@ -132,7 +132,8 @@ class Prose:
 
 def _cuts(text: str) -> list[int]:
     """The places between sentences, and after the name that a reason is told of."""
-    found, at = [], 0
+    found: list[int] = []
+    at = 0
     while len(found) < _MOST_CUTS:
         at = text.find(" ", at + 1)
         if at < 0:

@@ -17,7 +17,7 @@ from project.translations.exempt import ALSO, is_exempt
 from project.translations.messages import Message
 
 PARTS = ("core", "storage", "inventory", "merges", "qemu", "models", "diagrams", "tasks.py")
-_NAMES = {"display", "basename", "fsdecode"}
+_NAMES = {"display", "shown", "basename", "fsdecode"}
 _SIZES = {"binary", "position"}
 _TIMES = {"span", "_ago"}
 _NUMBERS = {"len", "int", "round", "sum", "_times"}
