@@ -13,8 +13,8 @@ export function startUi() {
   document.addEventListener("strata:swapped", freshenTimes);
 }
 
-const THEMES = ["system", "light", "dark"];
-const WORDS = { system: gettext("system"), light: gettext("light"), dark: gettext("dark") };
+const THEMES = ["system", "light", "dark", "contrast"];
+const WORDS = { system: gettext("system"), light: gettext("light"), dark: gettext("dark"), contrast: gettext("high contrast") };
 
 function startTheme() {
   const button = document.querySelector("[data-theme-toggle]");
@@ -39,6 +39,7 @@ function startTheme() {
     const next = paint();
     if (next === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = next;
+    document.dispatchEvent(new Event("strata:theme"));
     try {
       localStorage.setItem("strata-theme", next);
     } catch {
