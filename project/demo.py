@@ -138,9 +138,6 @@ def _register(name: str, path: Path, kind: str, datacenter: str) -> None:
         call_command(
             "add_domain", name, str(path), kind=kind, datacenter=datacenter, stdout=io.StringIO()
         )
-        if name == DOMAIN:
-            # Its images are small: what a merge wins of them is told from a few MiB on.
-            call_command("set_thresholds", winnable="4MiB", domain=name, stdout=io.StringIO())
     elif known.path != str(path.resolve()):
         raise DemoError(
             f"there is a domain {name} at {known.path_text}, not at {path}: "

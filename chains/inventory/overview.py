@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from django.db.models import Count, ExpressionWrapper, F, FloatField, Q, QuerySet, Sum
 
-from chains.core.findings import Code
 from chains.inventory import selectors
 from chains.models import Disk, Finding, StorageDomain
 
@@ -17,7 +16,7 @@ WORST, ROOM = 6, 8
 class Win:
     """What merging the disks of a domain that waste most would give back, at least.
 
-    `gain` is bytes, of `disks`; `whole` is that of all `count` disks with such a finding. `refusal` says
+    `gain` is bytes, of `disks`; `whole` is that of all `count` disks that a merge would shrink. `refusal` says
     why Strata may not merge there, "" when it may.
     """
 
@@ -68,9 +67,9 @@ def attention() -> Attention:
 
 def wins() -> list[Win]:
     """Where merging would give back most: first what Strata may merge, then the largest."""
-    found = Finding.objects.to_see().filter(code=Code.MERGE_WINS.value, space__gt=0)
+    found = Disk.objects.filter(winnable__gt=0)
     sums = list(
-        found.order_by().values("domain").annotate(count=Count("pk"), whole=Sum("space"))
+        found.order_by().values("domain").annotate(count=Count("pk"), whole=Sum("winnable"))
         .order_by("-whole")
     )  # fmt: skip
     domains = StorageDomain.objects.in_bulk([row["domain"] for row in sums])
@@ -81,9 +80,7 @@ def wins() -> list[Win]:
     ]
 
 
-def _win(found: QuerySet[Finding], domain: StorageDomain, count: int, whole: int) -> Win:
-    top = found.filter(domain=domain, volume__disk__isnull=False).order_by("-space", "id")
-    rows = list(top.select_related("volume__disk")[:WINNERS])
-    disks = [row.volume.disk for row in rows if row.volume is not None]
-    gain = sum(row.space or 0 for row in rows)
+def _win(found: QuerySet[Disk], domain: StorageDomain, count: int, whole: int) -> Win:
+    disks = list(found.filter(domain=domain).order_by("-winnable", "id")[:WINNERS])
+    gain = sum(disk.winnable or 0 for disk in disks)
     return Win(domain, disks, gain, count, whole, domain.forbidden)

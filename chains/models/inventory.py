@@ -91,11 +91,15 @@ class Disk(models.Model):
     # The figures of the sprawl report: core.sprawl. Null until a scan has found them out.
     snapshots = models.IntegerField(null=True, help_text="frozen layers that only this disk has")
     snapshot_bytes = models.BigIntegerField(null=True, help_text="on disk, of those")
-    snapshot_since = models.DateTimeField(null=True, help_text="when the oldest of those was written last")
+    snapshot_since = models.DateTimeField(
+        null=True, help_text="when the oldest of those was written last"
+    )
     shadowed = models.BigIntegerField(
         null=True, help_text="bytes that overlays hide; null where that is not mapped"
     )
-    winnable = models.BigIntegerField(null=True, help_text="bytes that a merge of all gives back, at least")
+    winnable = models.BigIntegerField(
+        null=True, help_text="bytes that a merge of all gives back, at least"
+    )
     to_copy = models.BigIntegerField(
         null=True, help_text="bytes that it copies; at most, where it is not mapped"
     )
@@ -118,6 +122,13 @@ class Disk(models.Model):
             models.Index(fields=["key"], condition=~Q(key=""), name="disks_by_key"),
             # Of the sprawl report: inventory.sprawl_sql.
             models.Index(Coalesce("snapshot_bytes", -1), name="disks_by_snapshots"),
+            models.Index(
+                F("domain"),
+                F("winnable").desc(),
+                "id",
+                condition=Q(winnable__gt=0),
+                name="largest_wins",
+            ),
             models.Index(Left("vm", NAME_ORDER), "domain", name="disks_by_vm"),
         ]
 
@@ -211,14 +222,6 @@ class Finding(models.Model):
                 name="resolved_of_domain",
             ),
             GinIndex(fields=["path_text"], opclasses=["gin_trgm_ops"], name="finding_words"),
-            models.Index(
-                F("domain"),
-                F("space").desc(),
-                "id",
-                condition=Q(resolved_at=None, code="merge-wins"),
-                name="largest_wins",
-                include=["acknowledged_at", "acknowledged_until"],
-            ),
         ]
 
     def __str__(self) -> str:

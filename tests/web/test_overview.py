@@ -4,16 +4,12 @@ from django.utils.html import escape
 
 from chains.core.states import MergeState
 from chains.inventory import overview
-from chains.models import Finding, Merge, StorageDomain
+from chains.models import Disk, Finding, Merge, StorageDomain
 from tests.web import samples
 
 
-def waste(domain: StorageDomain, name: str, space: int) -> Finding:
-    volume = samples.disk_of(domain, name).active
-    return Finding.objects.create(
-        domain=domain, volume=volume, path=volume.path, path_text=volume.path_text, rank=3,
-        code="merge-wins", severity="info", detail="Merging gives back.", space=space,
-    )  # fmt: skip
+def waste(disk: Disk, space: int) -> None:
+    Disk.objects.filter(pk=disk.pk).update(winnable=space)
 
 
 def test_the_domain_with_the_least_room_comes_first(domain):
@@ -26,10 +22,10 @@ def test_the_domain_with_the_least_room_comes_first(domain):
 
 
 def test_the_largest_wins_are_a_batch_away(domain, browser):
-    Finding.objects.filter(code="merge-wins").delete()
+    Disk.objects.update(winnable=0)
     disks = list(domain.disks.order_by("pk")[:2])
-    waste(domain, disks[0].name, 3 * 1024**3)
-    waste(domain, disks[1].name, 5 * 1024**3)
+    waste(disks[0], 3 * 1024**3)
+    waste(disks[1], 5 * 1024**3)
     (win,) = overview.wins()
     assert (win.gain, win.whole, win.count) == (8 * 1024**3, 8 * 1024**3, 2)
     assert [disk.pk for disk in win.disks] == [disks[1].pk, disks[0].pk]
@@ -41,8 +37,8 @@ def test_the_largest_wins_are_a_batch_away(domain, browser):
 
 
 def test_where_strata_may_not_merge_there_is_no_way_to_a_plan(domain, browser):
-    Finding.objects.filter(code="merge-wins").delete()
-    waste(domain, domain.disks.first().name, 3 * 1024**3)
+    Disk.objects.update(winnable=0)
+    waste(domain.disks.first(), 3 * 1024**3)
     StorageDomain.objects.filter(pk=domain.pk).update(read_only=True)
     page = browser("operator").get("/").text
     assert "Merge this disk and win <strong>3 GiB</strong>" in page
