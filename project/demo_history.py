@@ -58,7 +58,10 @@ def _past(disk: "Disk") -> Iterator[State]:
         disk.snapshots or 0, disk.snapshot_bytes or 0, disk.winnable or 0, disk.to_copy or 0, disk.breaches or 0,
     )  # fmt: skip
     # Before an update somebody takes a snapshot, and merges it some days later.
-    updates = [(day, day - luck.randrange(2, 9)) for day in luck.sample(range(12, DAYS), luck.randrange(1, 3))]
+    updates = [
+        (day, day - luck.randrange(2, 9))
+        for day in luck.sample(range(12, DAYS), luck.randrange(1, 3))
+    ]
     born = sorted(luck.randrange(4, DAYS + 25) for _ in range(own))
     for day in range(DAYS, 0, -1):
         there = sum(age >= day for age in born)
@@ -107,7 +110,9 @@ def _domain_notes(
     for place, age in enumerate(range(DAYS, 0, -1)):
         states = [pasts[disk.pk][place] for disk in disks]
         grown = free / lasts * age * luck.uniform(0.9, 1.1) if lasts else -free * 0.0004 * age
-        layers = [d.layers - (d.snapshots or 0) + s.snapshots for d, s in zip(disks, states, strict=True)]
+        layers = [
+            d.layers - (d.snapshots or 0) + s.snapshots for d, s in zip(disks, states, strict=True)
+        ]
         held = sum(state.held for state in states)
         yield DomainHistory(
             domain=domain, at=now - timedelta(days=age), made_up=True, disks=len(disks),

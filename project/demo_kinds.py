@@ -60,7 +60,9 @@ def build(target: Path) -> None:
 
 def _nfs(root: Path) -> None:
     """What an oVirt data domain looks like after some years: also a template, a preview, a failed merge."""
-    domain = ovirt.Domain(root / "nfs", 5, NFS_UUID, DESCRIPTION="production", POOL_DESCRIPTION="Prague")
+    domain = ovirt.Domain(
+        root / "nfs", 5, NFS_UUID, DESCRIPTION="production", POOL_DESCRIPTION="Prague"
+    )
     domain.disk("mail_Disk1", 4, 64 * MIB)
     template = domain.template("rhel9-golden", 64 * MIB)
     for name in ("desk1_Disk1", "desk2_Disk1", "desk3_Disk1"):

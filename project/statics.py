@@ -19,4 +19,3 @@ def version(directory: Path) -> str:
             found.update(f"\0{path.relative_to(directory)}\0".encode())
             found.update(path.read_bytes())
     return found.hexdigest()[:12]
-
