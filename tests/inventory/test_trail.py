@@ -3,12 +3,16 @@
 # ruff: noqa: S608 - what tampers is put together here, and nowhere else
 
 import hashlib
+import io
+import json
 import threading
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connection, connections, transaction
 
 from chains.core.seals import GENESIS, Kind
@@ -327,3 +331,35 @@ def test_a_writer_in_a_long_transaction_keeps_nobody_waiting(records):
     assert kinds() == []
     names = AuditSeal.objects.order_by("-seq").values_list("record__actor", flat=True)[:2]
     assert list(names) == ["long", "quick"]
+
+
+def commanded(*arguments: str) -> tuple[int, str]:
+    """The exit code of verify_audit, and what it printed."""
+    out = io.StringIO()
+    try:
+        call_command("verify_audit", *arguments, stdout=out)
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    except CommandError as error:
+        return error.returncode, str(error)
+    return 0, out.getvalue()
+
+
+def test_the_command_says_how_it_is_by_its_exit_code(records):
+    count, noted = trail.head()
+    code, out = commanded("--expect", noted)
+    assert (code, out.splitlines()[-1]) == (0, f"sound: {count} records, head {noted}")
+    tamper(f"DELETE FROM chains_auditrecord WHERE id = {records[1]}")
+    code, out = commanded()
+    assert code == 1
+    assert out.startswith(f"deleted: Record {records[1]} was deleted")
+    code, out = commanded("--json", "--expect", "0" * 63 + "1")
+    assert code == 1
+    assert [fault["kind"] for fault in json.loads(out)["faults"]] == ["deleted", "truncated"]
+
+
+def test_the_command_can_not_read_what_is_not_there(records, monkeypatch):
+    monkeypatch.setattr(trail, "_UNSEALED", "SELECT id FROM chains_nothing")
+    code, text = commanded()
+    assert code == 2
+    assert "can not be read" in text

@@ -46,7 +46,7 @@ async def test_an_address_that_leads_nowhere(listen, merge):
 async def test_who_may_listen(route, role, merge, listen):
     async with listen(address(route, merge), role) as socket:
         if SOCKETS[route][ROLES.index(role)]:
-            assert (await socket.json())["type"] in {"merge", "activity", "audit"}
+            assert (await socket.json())["type"] in {"merge", "activity", "audit", "lesson"}
         else:
             assert await socket.closed() == consumers.NOT_ALLOWED
 

@@ -75,6 +75,13 @@ def test_a_database_that_is_not_there(manage):
     assert "refused" in err[0]
 
 
+def test_a_trail_that_can_not_be_read_is_neither_sound_nor_tampered_with(manage):
+    code, out, err = manage("verify_audit", DATABASE_URL=NOWHERE)
+    assert (code, out, len(err)) == (2, "", 1)
+    assert "the database can not be reached" in err[0]
+    assert manage("verify_audit", "--expect", "abc", DATABASE_URL=NOWHERE)[0] == 2
+
+
 def test_an_address_that_is_none(manage):
     code, _, err = manage("showmigrations", DATABASE_URL="gibberish")
     assert (code, len(err)) == (2, 1)
