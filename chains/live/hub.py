@@ -114,8 +114,10 @@ class Hub:
         if news["kind"] == audit.NEWS:
             self._mark(AUDIT)
             return
-        self._mark(f"{news['kind']}:{news['id']}")
-        self._mark(ACTIVITY)
+        topic = f"{news['kind']}:{news['id']}"
+        self._mark(topic)
+        if not topic.startswith(LESSON):  # it is no operation of the site's
+            self._mark(ACTIVITY)
 
     async def _deliver(self) -> None:
         loop = asyncio.get_running_loop()

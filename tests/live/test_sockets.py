@@ -11,6 +11,7 @@ from chains.core.progress import Progress
 from chains.core.states import MergeState
 from chains.inventory import audit, scanning, trail
 from chains.inventory import services as inventory
+from chains.lessons import services as lessons
 from chains.live import consumers
 from chains.live.routing import websocket_urlpatterns
 from chains.merges import journal
@@ -254,3 +255,16 @@ async def test_a_scan_is_followed_to_its_end(merge, listen, tmp_path):
         await in_database(scanning.run_scan)(scan.pk)
         last = await socket.until(lambda m: states(m) == ["succeeded"])
     assert last["operations"][-1]["finished"]
+
+
+async def test_a_lesson_is_told_to_its_person_alone(people, listen):
+    learner = people["operator"]
+    async with listen("/ws/lesson/", "operator") as own, listen("/ws/lesson/", "admin") as other:
+        first = await own.json()
+        assert (first["id"], first["state"], first["done"]) == (learner.pk, "ready", 0)
+        assert (await other.json())["id"] == people["admin"].pk
+        await in_database(lessons.request_step)(learner, 1, "test")
+        news = await own.until(lambda m: m["state"] == "queued")
+        assert (news["step"], news["busy"]) == (1, True)
+        with pytest.raises(TimeoutError):
+            await other.json(0.5)
