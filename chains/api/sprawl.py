@@ -17,8 +17,9 @@ from chains.api.paging import limit_of
 from chains.core.names import portable
 from chains.inventory import sprawl, trends
 from chains.inventory.asking import BadRequestError
-from chains.inventory.sprawl import Change, Figures, Row
+from chains.inventory.sprawl import Change, Row
 from chains.inventory.sprawl_asked import BYS, SORTS, Asked
+from chains.inventory.sprawl_sums import Figures
 
 _ABOUT = {
     "datacenter": "only those of it; (none): of domains without one", "domain": "only those of it, by id",
@@ -31,7 +32,10 @@ _ABOUT = {
 }  # fmt: skip
 _PARAMETERS = [
     OpenApiParameter("by", OpenApiTypes.STR, enum=BYS),
-    *(OpenApiParameter(name, OpenApiTypes.STR, description=about) for name, about in _ABOUT.items()),
+    *(
+        OpenApiParameter(name, OpenApiTypes.STR, description=about)
+        for name, about in _ABOUT.items()
+    ),
 ]
 
 
@@ -127,12 +131,15 @@ def _facts(
         "by": asked.by, "as_of": _iso(asked.as_of), "total": FiguresSerializer(found.total).data,
         "next": replace_query_param(url, "cursor", found.next) if found.next else None,
         "results": [_change(row) if isinstance(row, Change) else _row(row) for row in found.rows],
-        "forecasts": OutlookSerializer(trends.outlooks(domains, moment), many=True).data,
+        "forecasts": [OutlookSerializer(one).data for one in trends.outlooks(domains, moment)],
     }  # fmt: skip
     if found.total_after is not None:
-        facts |= {"with": _iso(asked.with_), "total_with": FiguresSerializer(found.total_after).data}
+        facts |= {
+            "with": _iso(asked.with_),
+            "total_with": FiguresSerializer(found.total_after).data,
+        }
     if days:
-        facts["trend"] = MomentSerializer(trends.trend(domains, days, moment), many=True).data
+        facts["trend"] = [MomentSerializer(one).data for one in trends.trend(domains, days, moment)]
     return facts
 
 

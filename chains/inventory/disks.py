@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from chains.core.findings import Code, Finding
@@ -22,7 +22,7 @@ _COLUMNS = (
 _VALUES = ("id", "active_id", *_COLUMNS[1:])
 _RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
 _NOTHING = Notes()
-_ALONE = figures(0, [Own(0, datetime.min)], None)
+_ALONE = figures(0, [Own(0, datetime(1970, 1, 1, tzinfo=UTC))], None)
 
 
 @dataclass
@@ -120,7 +120,10 @@ def _figures(site: Site, leaf: str, chain: Sequence[Layer]) -> Figures:
     frozen = site.snapshots(chain)
     if not frozen:
         return _ALONE  # as nearly all disks of many domains are
-    own = [Own(layer.on_disk, layer.modified, site.dead.get(layer.path)) for layer in (chain[0], *frozen)]
+    own = [
+        Own(layer.on_disk, layer.modified, site.dead.get(layer.path))
+        for layer in (chain[0], *frozen)
+    ]
     return figures(min(chain[0].virtual_size, 2**63 - 1), own, site.copies.get(leaf))
 
 

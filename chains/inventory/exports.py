@@ -5,11 +5,12 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from chains.core.names import portable
 from chains.core.seals import moment
-from chains.inventory.sprawl import Figures as SprawlFigures
+from chains.inventory.sprawl_sums import Figures as SprawlFigures
 
 Columns = Mapping[str, Callable[[Any], Any]]
 TYPES: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
@@ -79,11 +80,45 @@ HISTORY_COLUMNS: Final[Columns] = {"name": lambda row: portable(row.name)} | _fi
 ) | {"since": lambda row: row.at}  # fmt: skip
 
 
+NOTE_COLUMNS: Final[Columns] = _fields("at") | _fields(
+    "volumes", "disks", "deepest", "virtual", "on_disk", "capacity", "free", "critical", "warning",
+    "info", "snapshots", "snapshot_bytes", "shadowed", "winnable", "breaches", "made_up",
+)  # fmt: skip
+
+
+def _asker(row: Any) -> str | None:
+    return str(row.requested_by.get_username()) if row.requested_by else None
+
+
+MERGE_COLUMNS: Final[Columns] = (
+    _fields("id", "batch_id", "domain_id")
+    | {
+        "domain": lambda row: row.domain.name, "disk": lambda row: portable(row.disk_name),
+        "base": lambda row: portable(row.base_text), "top": lambda row: portable(row.top_text),
+    }
+    | _fields("strategy", "state", "message", "verification")
+    | {"requested_by": _asker}
+    | _fields("requested_at", "started_at", "finished_at", "undoes_id", "kept", "kept_bytes")
+)  # fmt: skip
+SCAN_COLUMNS: Final[Columns] = (
+    _fields("id", "kind", "domain_id")
+    | {"domain": lambda row: row.domain.name}
+    | _fields("disk_id", "volume_id", "state", "message")
+    | {"requested_by": _asker}
+    | _fields("requested_at", "started_at", "finished_at")
+)
+BATCH_COLUMNS: Final[Columns] = (
+    _fields("id", "domain_id")
+    | {"domain": lambda row: row.domain.name, "requested_by": _asker}
+    | _fields("requested_at", "merge_count", "open_count", "attention_count")
+)
+
+
 def _figure(side: str, name: str) -> Callable[[Any], Any]:
     return lambda row: getattr(getattr(row, side), name, None)
 
 
-_WHOSE: Final[Columns] = {
+_WHOSE: Final[dict[str, Callable[[Any], Any]]] = {
     "name": lambda row: portable(row.label), "in": lambda row: portable(row.place),
     "id": lambda row: row.number or None, "vm": lambda row: row.vm and portable(row.vm),
 }  # fmt: skip
@@ -139,6 +174,8 @@ def _json(parts: Iterable[Sequence[Any]], columns: Columns) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value

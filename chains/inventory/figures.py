@@ -42,7 +42,9 @@ def _found(family: Sequence[Volume]) -> dict[int, Figures]:
     leaves = families.leaves_over(family)
     by_pk = {volume.pk: volume for volume in family}
     maps = BlockMap.objects.filter(disk__active__in=by_pk, error="", to_copy__isnull=False)
-    copies = {pk: (then, found) for pk, then, found in maps.values_list("disk", "fingerprint", "to_copy")}
+    copies = {
+        pk: (then, found) for pk, then, found in maps.values_list("disk", "fingerprint", "to_copy")
+    }
     found = {}
     for pk, active in Disk.objects.filter(active__in=by_pk).values_list("pk", "active"):
         chain = families.down(by_pk[active], by_pk)

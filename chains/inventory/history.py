@@ -5,15 +5,16 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from chains.core import forecast
 from chains.core.forecast import Point
 from chains.core.sprawl import Figures
-from chains.inventory import bulk
+from chains.inventory import bulk, sprawl_sums
 from chains.inventory.asking import BadRequestError
+from chains.inventory.sprawl_sums import Figures as Sums
 from chains.models import Disk, DiskHistory, DomainHistory, Finding, Scan, ScanState, StorageDomain
 
 KEPT = timedelta(days=366)
@@ -81,7 +82,7 @@ def record_domain(domain: StorageDomain, now: datetime) -> None:
         "volumes": domain.volume_count, "disks": domain.disk_count, "deepest": domain.deepest,
         "virtual": domain.virtual_total, "on_disk": domain.on_disk_total,
         "capacity": domain.capacity, "free": domain.free, "critical": domain.critical_count,
-        "warning": domain.warning_count, "info": domain.info_count, **_held(domain),
+        "warning": domain.warning_count, "info": domain.info_count, **_held(sprawl_sums.keep(domain)),
     }  # fmt: skip
     last = domain.history.order_by("-at", "-id").first()
     # Other users of the file system move `free` all the time: that alone is noted once a day.
@@ -95,13 +96,10 @@ def record_domain(domain: StorageDomain, now: datetime) -> None:
     DomainHistory.objects.create(domain=domain, at=now, **facts)
 
 
-def _held(domain: StorageDomain) -> dict[str, int | None]:
-    """Sums of what snapshots hold; nothing where a disk has not been looked at for that yet."""
+def _held(found: Sums) -> dict[str, int | None]:
+    """What snapshots hold; nothing where a disk has not been looked at for that yet."""
     names = ("snapshots", "snapshot_bytes", "shadowed", "winnable", "breaches")
-    unknown = Count("pk", filter=Q(snapshots=None))
-    found = domain.disks.aggregate(unknown=unknown, **{f"all_{name}": Sum(name) for name in names})
-    known = not found["unknown"]
-    return {name: int(found[f"all_{name}"] or 0) if known else None for name in names}
+    return {name: getattr(found, name) if not found.unknown else None for name in names}
 
 
 def growth(domain: StorageDomain, free: int | None, now: datetime) -> float | None:

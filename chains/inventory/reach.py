@@ -66,6 +66,6 @@ def looked_at(domain: StorageDomain, reading: Reading, space: Space) -> dict[str
     named = datacenter(domain, reading)
     return {
         **named, "capacity": space.capacity, "free": space.free, "unreachable": "", "unreachable_since": None,
-        "root_mark": mark_of(domain.path), "facts": dict(reading.facts) | {"datacenter": found for found in named.values()},
+        "root_mark": mark_of(domain.path), "facts": dict(reading.facts) | named,
         "shares_blocks": not domain.forbidden and shares_blocks(domain.path),
     }  # fmt: skip

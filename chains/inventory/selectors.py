@@ -183,8 +183,11 @@ def scan_brief(scan: Scan) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def all_scans() -> QuerySet[Scan]:
+    """All scans, the newest first, with whom and what they are about."""
+    return Scan.objects.select_related("domain", "disk", "volume", "requested_by").order_by("-id")
+
+
 def scans(limit: int = 100) -> QuerySet[Scan]:
-    """The newest scans, with whom and what they are about."""
-    return Scan.objects.select_related("domain", "disk", "volume", "requested_by").order_by("-id")[
-        :limit
-    ]
+    """The newest of them."""
+    return all_scans()[:limit]

@@ -65,7 +65,7 @@ def _copies(domain: StorageDomain, reading: Reading) -> dict[str, list[int]]:
     """What merges copy of the chains that are mapped as they are now, by their leaves."""
     rows = BlockMap.objects.filter(disk__domain=domain, to_copy__isnull=False, error="").order_by()
     return {
-        leaf: copies
+        leaf: copies or []
         for leaf, copies, then in rows.values_list("disk__active__path", "to_copy", "fingerprint")
         if _is_chain(leaf, then.split("\n"), reading.forest)
     }
@@ -76,9 +76,7 @@ def _is_chain(leaf: str, then: Sequence[str], forest: Forest) -> bool:
     path: str | None = leaf
     for at, stored in enumerate(then):
         layer = forest.layers.get(path or "")
-        if layer is None or not is_still(
-            stored, layer.fingerprint.to_text(), written=at == 0
-        ):
+        if layer is None or not is_still(stored, layer.fingerprint.to_text(), written=at == 0):
             return False
         path = layer.backing_path
     return path is None

@@ -3,61 +3,29 @@
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from django.db import connection, transaction
 
 from chains.inventory import sprawl_sql
 from chains.inventory.asking import BadRequestError
 from chains.inventory.sprawl_asked import Asked
-from chains.inventory.sprawl_sql import FIGURES, Query, kind_of
+from chains.inventory.sprawl_sql import Query, kind_of
+from chains.inventory.sprawl_sums import NOTHING, Figures, figures, kept, summed
+from chains.inventory.trends import domains_of
 from chains.models import StorageDomain
 
+Place = tuple[str, str, str, int]
 PAGE: Final = 50
+MOST: Final = 10**40
 TOP: Final = 20
 PART: Final = 2000
 _LONGEST = 16_000  # characters of a cursor
 # Sorting a hundred thousand groups in memory instead of a file takes half the time.
 _ROOM: Final = "SET LOCAL work_mem = '32MB'"
-
-
-class Figures(NamedTuple):
-    """Of some disks; sizes are bytes. None: not known of any of them, or not recorded then.
-
-    `snapped` have snapshots, `mapped` of these have a block map, so that `shadowed` holds what is hidden in
-    them; `breaching` exceed a threshold; of `unknown` nothing but layers was recorded.
-    """
-
-    disks: int
-    snapshots: int | None
-    depth: int | None
-    oldest_snapshot: datetime | None
-    snapshot_bytes: int | None
-    shadowed: int | None
-    winnable: int | None
-    to_copy: int | None
-    breaches: int | None
-    breaching: int
-    snapped: int
-    mapped: int
-    unknown: int
-
-    @property
-    def is_mapped(self) -> bool:
-        """Whether all that is shadowed is known."""
-        return self.mapped == self.snapped and not self.unknown
-
-    @property
-    def is_partly_mapped(self) -> bool:
-        """Whether some of it is."""
-        return self.mapped > 0 and not self.is_mapped
-
-
-_ADDED: Final = tuple(n for n in Figures._fields if n not in ("depth", "oldest_snapshot"))
-NOTHING: Final = Figures(0, 0, None, None, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -108,35 +76,79 @@ class Report:
 def report(asked: Asked, cursor: str = "", size: int = PAGE) -> Report:
     """A page of rows, or of changes between two moments; raises BadRequestError for a wrong cursor."""
     after = _from_cursor(cursor, asked) if cursor else None
+    if (whole := _whole_domains(asked)) is not None and asked.by in ("domain", "datacenter"):
+        return _of_domains(asked, whole, after, size, cursor)
     is_compared = asked.with_ is not None
     query = sprawl_sql.compared if is_compared else sprawl_sql.rows
     with transaction.atomic():
         found = _rows(asked, query(asked, after=after, most=size + 1))
-        is_whole = after is None and len(found) <= size and not is_compared
-        total = summed(row.figures for row in found) if is_whole else total_of(asked, asked.as_of)
+        if whole is not None:
+            total = summed(part for _, part in whole)
+        else:
+            total = total_of(asked, asked.as_of)
         later = total_of(asked, asked.with_) if is_compared else None
     more = _to_cursor(asked, found[size - 1]) if len(found) > size else ""
     return Report(found[:size], total, later, more, cursor if after else "")
 
 
+def _whole_domains(asked: Asked) -> list[tuple[StorageDomain, Figures]] | None:
+    """The domains with the figures that the last scans noted, where all their disks are asked for."""
+    if asked.as_of is not None or not asked.is_of_whole_domains:
+        return None
+    found = [(row, kept(row)) for row in domains_of(asked)]
+    known = [(row, figures) for row, figures in found if figures is not None]
+    return known if len(known) == len(found) else None
+
+
+def _of_domains(
+    asked: Asked, whole: Sequence[tuple[StorageDomain, Figures]], after: Place | None, size: int,
+    cursor: str,
+) -> Report:  # fmt: skip
+    """The same as the queries give, added up here."""
+    parts: dict[tuple[str, str, int], list[Figures]] = {}
+    for row, found in whole:
+        key = (
+            (row.name, row.datacenter, row.pk) if asked.by == "domain" else (row.datacenter, "", 0)
+        )
+        if found.disks:
+            parts.setdefault(key, []).append(found)
+    rows = [
+        Row(*key, None, None, None, summed(some), _value(asked, key[0], summed(some)))
+        for key, some in parts.items()
+    ]
+    rows.sort(key=_place, reverse=asked.is_descending)
+    if after is not None:
+        at = (_from_text(after[0], kind_of(asked)), *after[1:])
+        rows = [
+            row for row in rows if (_place(row) < at if asked.is_descending else _place(row) > at)
+        ]
+    more = _to_cursor(asked, rows[size - 1]) if len(rows) > size else ""
+    total = summed(found for _, found in whole)
+    return Report(rows[:size], total, None, more, cursor)
+
+
+def _place(row: Row) -> tuple[Any, str, str, int]:
+    return row.value, row.label, row.place, row.number
+
+
+def _value(asked: Asked, label: str, found: Figures) -> Any:
+    """What is sorted by, as sprawl_sql.place has it: what is not known comes last."""
+    if asked.column == "name":
+        return label
+    value = getattr(found, asked.column)
+    if value is not None:
+        return value
+    if asked.column == "oldest_snapshot":
+        return datetime(2 if asked.is_descending else 9999, 1, 1, tzinfo=UTC)
+    return -1 if asked.is_descending else MOST
+
+
 def largest(asked: Asked) -> list[Row]:
     """The twenty disks whose snapshots hold the most."""
     with transaction.atomic():
-        return [row for row in _rows(asked, sprawl_sql.largest(asked, TOP)) if row.figures.snapshots]
-
-
-def summed(parts: Iterable[Figures]) -> Figures:
-    """The figures of all disks of some groups together."""
-    rows = list(parts)
-
-    def known(name: str) -> list[Any]:
-        return [value for row in rows if (value := getattr(row, name)) is not None]
-
-    added = {name: sum(known(name)) if known(name) or not rows else None for name in _ADDED}
-    return Figures(
-        **added, depth=max(known("depth"), default=None),
-        oldest_snapshot=min(known("oldest_snapshot"), default=None),
-    )  # fmt: skip
+        return [
+            row for row in _rows(asked, sprawl_sql.largest(asked, TOP)) if row.figures.snapshots
+        ]
 
 
 def total_of(asked: Asked, moment: datetime | None) -> Figures:
@@ -144,7 +156,7 @@ def total_of(asked: Asked, moment: datetime | None) -> Figures:
     query = sprawl_sql.total(asked, moment)
     with connection.cursor() as cursor:
         cursor.execute(query.sql, query.values)
-        return _figures(cursor.fetchone())
+        return figures(cursor.fetchone())
 
 
 def walk(asked: Asked) -> Iterator[list[Any]]:
@@ -152,7 +164,7 @@ def walk(asked: Asked) -> Iterator[list[Any]]:
     is_compared = asked.with_ is not None
     query = sprawl_sql.compared(asked) if is_compared else sprawl_sql.rows(asked)
     make = _change if is_compared else _row
-    with connection.chunked_cursor() as cursor:  # type: ignore[attr-defined]  # Django's own, for iterator()
+    with connection.chunked_cursor() as cursor:
         cursor.execute(query.sql, query.values)
         while some := cursor.fetchmany(PART):
             yield [make(line) for line in some]
@@ -173,26 +185,16 @@ def _rows(asked: Asked, query: Query) -> list[Any]:
 
 
 def _row(line: Sequence[Any]) -> Row:
-    return Row(*line[:6], _figures(line[6:-1]), line[-1])
+    label, place, number, disk, domain, vm, *values, value = line
+    return Row(label, place, number, disk, domain, vm, figures(values), value)
 
 
 def _change(line: Sequence[Any]) -> Change:
-    count = len(FIGURES)
-    both = line[6 : 6 + 2 * count]
-    is_new, is_gone, value = line[6 + 2 * count :]
+    label, place, number, disk, domain, vm, *both, is_new, is_gone, value = line
     return Change(
-        *line[:6], None if is_new else _figures(both[::2]), None if is_gone else _figures(both[1::2]),
+        label, place, number, disk, domain, vm, None if is_new else figures(both[::2]), None if is_gone else figures(both[1::2]),
         value,
     )  # fmt: skip
-
-
-def _figures(values: Sequence[Any]) -> Figures:
-    found = Figures(*(int(v) if v is not None and not isinstance(v, datetime) else v for v in values))
-    if found.unknown and found.unknown == found.disks:
-        return found._replace(breaches=None)
-    if found.snapped and not found.mapped:
-        return found._replace(shadowed=None)  # zero is what disks without a snapshot have
-    return found
 
 
 def _to_cursor(asked: Asked, row: Row | Change) -> str:
@@ -203,7 +205,7 @@ def _to_cursor(asked: Asked, row: Row | Change) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _from_cursor(text: str, asked: Asked) -> tuple[str, str, str, int]:
+def _from_cursor(text: str, asked: Asked) -> Place:
     try:
         if len(text) > _LONGEST:
             raise ValueError
@@ -217,16 +219,19 @@ def _from_cursor(text: str, asked: Asked) -> tuple[str, str, str, int]:
             word.encode()
             if "\x00" in word:
                 raise ValueError
-        _check_value(value, kind_of(asked))
+        _from_text(value, kind_of(asked))
     except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
         raise BadRequestError("There is no such page: begin with the first.") from None
     return value, label, where, number
 
 
-def _check_value(value: str, kind: str) -> None:
+def _from_text(value: str, kind: str) -> Any:
     """Raises ValueError for what PostgreSQL would not take."""
-    if kind in ("numeric", "bigint") and value != "Infinity":
-        if abs(int(value)) >= (2**63 if kind == "bigint" else 10**40):
-            raise ValueError
+    if kind == "text":
+        return value
     if kind == "timestamptz":
-        datetime.fromisoformat(value)
+        return datetime.fromisoformat(value)
+    number = MOST if value == "Infinity" else int(value)
+    if abs(number) > (2**63 - 1 if kind == "bigint" else MOST):
+        raise ValueError
+    return number

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -89,7 +89,9 @@ def domains_of(asked: Asked) -> QuerySet[StorageDomain]:
     return rows if asked.domain is None else rows.filter(pk=asked.domain)
 
 
-def trend(domains: Sequence[StorageDomain], days: int, until: datetime | None = None) -> list[Moment]:
+def trend(
+    domains: Sequence[StorageDomain], days: int, until: datetime | None = None
+) -> list[Moment]:
     """How these domains stood together over so many days, at evenly spread moments."""
     until = until or timezone.now()
     step = timedelta(days=days) / _POINTS
@@ -102,16 +104,16 @@ def trend(domains: Sequence[StorageDomain], days: int, until: datetime | None = 
 def _told(line: Sequence[object]) -> Moment:
     at, *sums, recorded, made_up = line
     count, on_disk, *rest = [None if value is None else int(str(value)) for value in sums]
+    snapshots, held, won, breaches = rest if recorded else [None] * len(rest)
     assert isinstance(at, datetime)
-    told = rest if recorded else [None] * len(rest)
-    return Moment(at, count or 0, on_disk or 0, *told, made_up=bool(made_up))
+    return Moment(at, count or 0, on_disk or 0, snapshots, held, won, breaches, bool(made_up))
 
 
 def outlooks(domains: Sequence[StorageDomain], moment: datetime | None = None) -> list[Outlook]:
     """When each of these domains is full, by what was known at a moment: the soonest first."""
     until = moment or timezone.now()
     past: dict[int, list[Point]] = {row.pk: [] for row in domains}
-    facts = {"domains": list(past), "since": until - GROWTH_PAST, "until": until}
+    facts: dict[str, Any] = {"domains": list(past), "since": until - GROWTH_PAST, "until": until}
     with connection.cursor() as cursor:
         cursor.execute(_FREE, facts)
         for pk, at, free, capacity in cursor.fetchall():
@@ -125,7 +127,11 @@ def _outlook(
 ) -> Outlook:
     free, capacity = domain.free, domain.capacity
     if moment is not None:
-        last = DomainHistory.objects.filter(domain=domain, at__lte=moment).order_by("-at", "-id").first()
+        last = (
+            DomainHistory.objects.filter(domain=domain, at__lte=moment)
+            .order_by("-at", "-id")
+            .first()
+        )
         free, capacity = (last.free, last.capacity) if last else (None, None)
     now = None if free is None else Point(until.timestamp(), free, capacity)
     return Outlook(domain, forecast(past, now), free, capacity)

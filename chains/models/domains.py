@@ -25,7 +25,8 @@ class StorageDomain(models.Model):
     path = FileNameField()
     path_text = models.TextField(help_text="the path as people read it")
     datacenter = models.CharField(
-        max_length=DATACENTER_LIMIT, blank=True,
+        max_length=DATACENTER_LIMIT,
+        blank=True,
         help_text="what it belongs to, as people call it; empty: as oVirt's metadata says, where it does",
     )
     read_only = models.BooleanField(default=False)
@@ -63,6 +64,10 @@ class StorageDomain(models.Model):
         help_text="bytes that its guests may come to write",
     )
     on_disk_total = models.DecimalField(max_digits=30, decimal_places=0, default=0)
+    sprawl = models.JSONField(
+        null=True,
+        help_text="inventory.sprawl_sums: figures of all its disks; null until it is scanned",
+    )
     critical_count = models.IntegerField(default=0, help_text="open findings, not acknowledged")
     warning_count = models.IntegerField(default=0)
     info_count = models.IntegerField(default=0)

@@ -27,7 +27,9 @@ class DomainHistory(models.Model):
     shadowed = models.DecimalField(max_digits=30, decimal_places=0, null=True)
     winnable = models.DecimalField(max_digits=30, decimal_places=0, null=True)
     breaches = models.IntegerField(null=True)
-    made_up = models.BooleanField(default=False, help_text="by the demo, which has no past of its own")
+    made_up = models.BooleanField(
+        default=False, help_text="by the demo, which has no past of its own"
+    )
 
     class Meta:
         ordering = ["at", "id"]

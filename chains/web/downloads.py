@@ -29,9 +29,7 @@ def download(
     return answer
 
 
-def in_turn(
-    request: HttpRequest, parts: Iterator[bytes]
-) -> AsyncIterator[bytes] | Iterator[bytes]:
+def in_turn(request: HttpRequest, parts: Iterator[bytes]) -> AsyncIterator[bytes] | Iterator[bytes]:
     """The parts as the server takes them: one that is asynchronous would gather all before it sends any."""
     return _in_turn(parts) if isinstance(request, ASGIRequest) else parts
 

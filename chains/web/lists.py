@@ -1,7 +1,9 @@
 """The long lists: disks of a domain, volumes of a domain, findings of all; as pages and as files."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
@@ -9,6 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from chains.inventory import exports, lists, paging, selectors
+from chains.inventory.asking import BadRequestError
+from chains.merges.batches import batches
+from chains.merges.selectors import merges
 from chains.models import DomainKind, StorageDomain
 from chains.permissions import Action
 from chains.web import tables
@@ -28,6 +33,11 @@ VOLUME_COLUMNS = (
     Column("in_use", _("In use")), Column("modified", _("Written")),
     Column("cluster_size", _("Cluster size"), shown=False),
 )  # fmt: skip
+
+_ACTIVITY: Final[dict[str, tuple[Callable[[], QuerySet[Any]], exports.Columns]]] = {
+    "merges": (merges, exports.MERGE_COLUMNS), "scans": (selectors.all_scans, exports.SCAN_COLUMNS),
+    "batches": (batches, exports.BATCH_COLUMNS),
+}  # fmt: skip
 
 
 def disks_file(request: HttpRequest, domain: StorageDomain, kind: str) -> HttpResponseBase:
@@ -52,6 +62,16 @@ def disks_card(request: HttpRequest, domain: StorageDomain) -> dict[str, Any]:
         "severity_choices": ("any", *lists.SEVERITIES), "uses": lists.USES,
         "vms": any(row.vm for row in page.rows),
     }  # fmt: skip
+
+
+def activity_file(request: HttpRequest, kind: str) -> HttpResponseBase:
+    """All merges, or with `list` all scans or batches, the newest first; raises BadRequestError."""
+    which = request.GET.get("list", "") or "merges"
+    if which not in _ACTIVITY:
+        raise BadRequestError(f"list is one of: {', '.join(_ACTIVITY)}.")
+    rows, columns = _ACTIVITY[which]
+    parts = exports.written(kind, paging.walk(rows(), lists.NEWEST_FIRST), columns)
+    return download(request, which, kind, parts)
 
 
 @require_safe

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest
@@ -24,6 +24,7 @@ from chains.web.downloads import download, wanted
 from chains.web.guard import needs
 from chains.words import numbers
 
+_Row = TypeVar("_Row")
 PAGE = 50
 TABLE = 60  # notes that the table below a chart shows: the newest
 PART = 2000
@@ -66,9 +67,7 @@ def _drawn(
     return drawn([row.at.timestamp() for row in rows], series, title, timezone.now().timestamp())
 
 
-def drawn(
-    times: Sequence[float], series: Sequence[Series], title: str, until: float
-) -> SafeString:
+def drawn(times: Sequence[float], series: Sequence[Series], title: str, until: float) -> SafeString:
     """A chart from notes at these moments until another (seconds since 1970); "" of none."""
     long = bool(times) and until - times[0] > 4 * 86_400
     written = "%Y-%m-%d" if long else "%m-%d %H:%M"
@@ -98,6 +97,10 @@ def domain_history(request: HttpRequest, pk: int) -> Any:
     domain = get_object_or_404(StorageDomain, pk=pk)
     asked = request.GET.get("as_of", "").replace("\x00", "")[:40]
     context: dict[str, Any] = {"domain": domain, "as_of": asked, **domain_card(domain)}
+    if not asked and (kind := wanted(request)):
+        notes = domain.history.order_by("at", "id").iterator(chunk_size=PART)
+        file = exports.written(kind, _some_at_a_time(notes, PART), exports.NOTE_COLUMNS)
+        return download(request, f"{slugify(domain.name) or 'domain'}-history", kind, file)
     if asked:
         try:
             moment = history.moment_of(asked)
@@ -115,7 +118,7 @@ def domain_history(request: HttpRequest, pk: int) -> Any:
     return render(request, "web/history.html", context)
 
 
-def _some_at_a_time(rows: Iterator[DiskHistory], size: int) -> Iterator[list[DiskHistory]]:
+def _some_at_a_time(rows: Iterator[_Row], size: int) -> Iterator[list[_Row]]:
     """Rows some at a time."""
     while some := list(islice(rows, size)):
         yield some

@@ -1,12 +1,15 @@
 """The sprawl report: what snapshots hold, hide and would give back; as a page, as files and on paper."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
@@ -92,10 +95,29 @@ def _trend(request: HttpRequest, domains: list[Any], asked: Asked) -> dict[str, 
     times = [m.at.timestamp() for m in moments]
     until = asked.now_or_then().timestamp()
     return {
-        "days": days, "moments": moments[::-1], "made_up": any(m.made_up for m in moments),
+        "days": days, "moments": _table(moments[::-1]), "made_up": any(m.made_up for m in moments),
         "trend": past.drawn(times, series, _("What snapshots held over time"), until),
         "narrower": not asked.is_of_whole_domains,
     }  # fmt: skip
+
+
+def _table(moments: Sequence[trends.Moment]) -> SafeString:
+    """The rows of the table below the chart, where there are any."""
+    return format_html_join(
+        "\n",
+        '<tr><th scope="row" class="nowrap">{}</th><td class="number">{}</td><td class="number">{}</td><td class="number">'
+        '{}</td><td class="number">{}</td><td class="number">{}</td><td class="number">{}</td></tr>',
+        (
+            (timezone.localtime(m.at).strftime("%Y-%m-%d %H:%M"), m.domains, *_told(m))
+            for m in moments
+        ),
+    )
+
+
+def _told(m: trends.Moment) -> Iterator[str]:
+    for value, say in ((m.snapshots, past.count), (m.snapshot_bytes, past.size), (m.winnable, past.size),
+                       (m.breaches, past.count), (m.on_disk, past.size)):  # fmt: skip
+        yield sprawl_cells.DASH if value is None else say(value)
 
 
 def days_of(request: HttpRequest) -> int:

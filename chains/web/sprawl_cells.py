@@ -1,17 +1,20 @@
 """The cells of the sprawl report, as its pages show them: what is known exactly, what is a bound, what is not."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from chains.core.units import binary
-from chains.inventory.sprawl import Change, Figures, Row
+from chains.inventory.sprawl import Change, Row
+from chains.inventory.sprawl_sums import Figures
 
 DASH: Final = "–"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"
@@ -51,21 +54,36 @@ class Cell:
     tone: str = ""
 
 
+def html(found: Sequence[Cell], *, hints: bool = True) -> SafeString:
+    """The cells of a row as HTML: a report has a hundred thousand rows, and a template takes ten times as long."""
+    return format_html_join(
+        "", '<td class="number{}"{}>{}{}</td>', (_parts(c, hints) for c in found)
+    )
+
+
+def _parts(cell: Cell, hints: bool) -> tuple[str, str, str, str]:
+    return (
+        (" is-quiet" if cell.is_quiet else "") + (f" is-{cell.tone}" if cell.tone else ""),
+        format_html(' title="{}"', cell.hint) if hints and cell.hint else "", cell.main,
+        format_html('<span class="cell-note">{}</span>', cell.note) if cell.note else "",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Line:
-    """A row of the table: whom it is of, and its cells."""
+    """A row of the table: whom it is of, its cells as HTML, and whether it is new or gone."""
 
     row: Row | Change
-    cells: Sequence[Cell]
-    mark: str = field(default="")
+    cells: SafeString
+    mark: str = ""
 
 
-def line(row: Row | Change, moment: datetime) -> Line:
+def line(row: Row | Change, moment: datetime, *, hints: bool = True) -> Line:
     """A row as it is shown; ages are told as of the moment."""
     if isinstance(row, Row):
-        return Line(row, cells(row.figures, moment))
+        return Line(row, html(cells(row.figures, moment), hints=hints))
     mark = _("new") if row.before is None else _("gone") if row.after is None else ""
-    return Line(row, change_cells(row, moment), mark)
+    return Line(row, html(change_cells(row, moment), hints=hints), mark)
 
 
 def cells(figures: Figures, moment: datetime) -> list[Cell]:
@@ -103,7 +121,9 @@ def _oldest(figures: Figures, moment: datetime) -> Cell:
         return Cell(DASH, is_quiet=True)
     days = max(0, (moment - at).days)
     hint = timezone.localtime(at).strftime("%Y-%m-%d %H:%M %Z")
-    return Cell(timezone.localtime(at).strftime("%Y-%m-%d"), _("%(days)s d") % {"days": f"{days:,}"}, hint)
+    return Cell(
+        timezone.localtime(at).strftime("%Y-%m-%d"), _("%(days)s d") % {"days": f"{days:,}"}, hint
+    )
 
 
 def _held(figures: Figures, _moment: datetime) -> Cell:
@@ -140,7 +160,9 @@ def _breaches(figures: Figures, _moment: datetime) -> Cell:
         return _missing()
     if not figures.breaches:
         return Cell("0", is_quiet=True)
-    note = "" if figures.disks == 1 else _("of %(disks)s disks") % {"disks": f"{figures.breaching:,}"}
+    note = (
+        "" if figures.disks == 1 else _("of %(disks)s disks") % {"disks": f"{figures.breaching:,}"}
+    )
     return Cell(f"{figures.breaches:,}", note, tone="warning")
 
 

@@ -223,8 +223,10 @@ def _act(request: HttpRequest, pk: int, service: Callable[[Merge, Any, str], Non
 
 @require_safe
 @needs(Action.VIEW)
-def activity(request: HttpRequest) -> HttpResponse:
-    """Merges and scans, running and past."""
+def activity(request: HttpRequest) -> HttpResponseBase:
+    """Merges and scans, running and past; with `format` all of them as a file."""
+    if kind := wanted(request):
+        return lists.activity_file(request, kind)
     context = {"merges": list(merge_selectors.merges()[:100]), "scans": list(selectors.scans()),
                "batches": list(batches()[:20])}  # fmt: skip
     return render(request, "web/activity.html", context)

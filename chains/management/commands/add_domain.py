@@ -50,7 +50,9 @@ class Command(BaseCommand):
             "--scan-every", default="1h", help="how often it is scanned: 1h, 15min; 0: when asked"
         )
         parser.add_argument(
-            "--datacenter", default="", help="what it belongs to, as people call it; reports group by it"
+            "--datacenter",
+            default="",
+            help="what it belongs to, as people call it; reports group by it",
         )
         parser.add_argument(
             "--read-only", action="store_true", help="Strata will refuse merges there"
@@ -87,7 +89,11 @@ class Command(BaseCommand):
         kind = options["kind"] or (kind_of(path) if here else _kind_elsewhere(path))
         told = {name: options[name] for name in OPTIONS if options[name] is not None}
         wish = Wish(
-            kind, options["read_only"], options["profile"], told, seconds_of(options["scan_every"]),
+            kind,
+            options["read_only"],
+            options["profile"],
+            told,
+            seconds_of(options["scan_every"]),
             options["datacenter"],
         )
         if kind == DomainKind.OVIRT_FILE and here:

@@ -10,8 +10,9 @@ from chains.core.names import display
 from chains.core.units import binary
 from chains.inventory import exports, sprawl
 from chains.inventory.asking import BadRequestError
-from chains.inventory.sprawl import Change, Figures, Row
+from chains.inventory.sprawl import Change, Row
 from chains.inventory.sprawl_asked import BYS, SORT, SORTS, Asked
+from chains.inventory.sprawl_sums import Figures
 from chains.management.commands._common import WRONG, domain_named
 
 _WORDS = ("by", "datacenter", "vm", "q", "snapshots", "older", "as_of", "with", "sort")
@@ -81,9 +82,7 @@ def _lines(asked: Asked) -> Iterator[str]:
 def _told(row: Row | Change) -> Sequence[str]:
     if isinstance(row, Row):
         return _cells(row.figures)
-    one, other = (
-        _cells(side) if side else ["-"] * len(_HEADS) for side in (row.before, row.after)
-    )
+    one, other = (_cells(side) if side else ["-"] * len(_HEADS) for side in (row.before, row.after))
     return [a if a == b else f"{a} → {b}" for a, b in zip(one, other, strict=True)]
 
 
