@@ -5,6 +5,8 @@ to ten layers; two of three disks mapped. A quarter of a year of notes of the do
 of sixty days ago and a newer one of every third.
 """
 
+# ruff: noqa: S608 - every word of these statements is our own; what is asked for goes in as parameters
+
 from django.db import connection
 
 DOMAINS, PAST_DAYS = 20, 90
@@ -52,6 +54,7 @@ FROM (SELECT domain_id, count(*) AS disks, max(layers) AS deepest, sum(snapshots
 
 def fill(disks: int) -> None:
     """Write it all, and let the planner know."""
+    from chains.inventory.sprawl_sums import keep
     from chains.models import StorageDomain
 
     rows = [
@@ -67,3 +70,5 @@ def fill(disks: int) -> None:
         cursor.execute(_NOTES)
         cursor.execute(_DAYS)
         cursor.execute("VACUUM ANALYZE")
+    for row in rows:
+        keep(row)
