@@ -134,20 +134,32 @@ def main() -> None:
     from django.db import transaction
     from django.utils import timezone
 
-    from chains.inventory.services import request_blocks
-    from chains.models import StorageDomain
+    from chains.inventory.services import UNFINISHED
+    from chains.models import ScanKind, StorageDomain
     from project.demo import demo_names
 
     waiting = set(demo_names())
+    asked: set[int] = set()
     until = time.monotonic() + PATIENCE_SECONDS
     while waiting and time.monotonic() < until:
         for domain in StorageDomain.objects.filter(name__in=waiting, last_scan__isnull=False):
-            with transaction.atomic():
-                make_up(StorageDomain.objects.select_for_update().get(pk=domain.pk), timezone.now())
-            for disk in domain.disks.filter(snapshots__gt=0).exclude(severity="critical"):
-                request_blocks(disk, None)  # so that some of what is shadowed is known
-            waiting.discard(domain.name)
+            if domain.pk not in asked:
+                asked.add(domain.pk)
+                _map(domain)
+            elif not domain.scans.filter(kind=ScanKind.BLOCKS, state__in=UNFINISHED).exists():
+                with transaction.atomic():
+                    row = StorageDomain.objects.select_for_update().get(pk=domain.pk)
+                    make_up(row, timezone.now())
+                waiting.discard(domain.name)
         time.sleep(POLL_SECONDS)
+
+
+def _map(domain: "StorageDomain") -> None:
+    """Have the block maps read that tell what is shadowed."""
+    from chains.inventory.services import request_blocks
+
+    for disk in domain.disks.filter(snapshots__gt=0).exclude(severity="critical"):
+        request_blocks(disk, None)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from chains.inventory import blockmaps, history, scan, scanning, services, spraw
 from chains.inventory.asking import BadRequestError
 from chains.inventory.known import known_volumes
 from chains.inventory.reading import Reading
+from chains.inventory.registering import set_datacenter
 from chains.inventory.sprawl_asked import BYS, NONE, SORTS, Asked
 from chains.inventory.sprawl_sums import summed
 from chains.inventory.usage import Usage
 from chains.models import Disk, DiskHistory, DomainHistory, StorageDomain
 from chains.storage.types import Space
+from project.builders import ovirt
 from tests import images
 from tests.inventory.conftest import disk
 
@@ -301,3 +303,27 @@ def test_sums_larger_than_a_bigint(domain):
     assert sprawl.report(Asked()).total.snapshot_bytes == 3 * 2**62
     history.record_domain(domain, timezone.now())
     assert domain.history.get().winnable == 3 * 2**62
+
+
+def test_a_domain_s_datacenter_is_what_ovirt_calls_it(tmp_path, db):
+    def again(domain):
+        scanning.run_scan(services.request_scan(domain, None, "test", queue=False).pk)
+        domain.refresh_from_db()
+        return domain.datacenter
+
+    lab = ovirt.Domain(
+        tmp_path, 5, "11111111-2222-4333-8444-555555555555", POOL_DESCRIPTION="Prague"
+    )
+    other = ovirt.Domain(tmp_path, 5, "21111111-2222-4333-8444-555555555555")
+    one, two = (
+        services.add_domain(name, str(made.root), "ovirt-file", "here")
+        for name, made in (("master", lab), ("regular", other))
+    )  # fmt: skip
+    assert again(one) == "Prague"
+    assert again(two) == "Prague", "the master of its pool says so"
+    lab.seal(POOL_DESCRIPTION="Brno")
+    assert again(one) == "Brno"
+    set_datacenter(one, "by hand", None, "test")
+    assert again(one) == "by hand"
+    set_datacenter(one, "", None, "test")
+    assert again(one) == "Brno"
