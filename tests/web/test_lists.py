@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import zlib
 from datetime import timedelta
 
 import pytest
@@ -327,3 +328,25 @@ def test_a_loop_ends(domain):
     one, two = (samples.volume_of(domain, f"lesson/{name}.img") for name in ("base", "snap1"))
     Volume.objects.filter(pk=one.pk).update(backing=two)
     assert [disk.active.path_text for disk in disks_above(one, 10)] == ["lesson/snap2.img"]
+
+
+def test_a_packed_file_is_one_whole_stream():
+    """Browsers read the first of several gzip members only, and believe that it was all."""
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [(b"accept-encoding", b"gzip, br")],
+    }
+    request = ASGIRequest(AsyncRequestFactory()._base_scope(path="/") | scope, io.BytesIO())
+    answer = download(request, "x", "csv", iter([b"one\n" * 1000, b"two\n" * 1000]))
+
+    async def sent() -> bytes:
+        return b"".join([part async for part in answer])
+
+    packed = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    assert packed.decompress(asyncio.run(sent())) == b"one\n" * 1000 + b"two\n" * 1000
+    assert packed.eof
+    assert packed.unused_data == b""
+    assert answer["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in answer["Vary"]

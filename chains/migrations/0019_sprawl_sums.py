@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('chains', '0017_lesson'),
+        ('chains', '0018_wins_of_disks'),
     ]
 
     operations = [
