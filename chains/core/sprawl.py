@@ -18,7 +18,6 @@ class Own(NamedTuple):
     """A layer that no other disk has. Bytes; `dead` is what no guest reads of it, None: not mapped."""
 
     on_disk: int
-    modified: datetime
     dead: int | None = None
 
 
@@ -47,8 +46,11 @@ def winnable(held: int, size: int, dead: int) -> int:
     return max(0, held - size, dead)
 
 
-def figures(size: int, own: Sequence[Own], copies: Sequence[int] | None) -> Figures:
-    """The figures of a disk of `size` bytes; `own` are its own layers, the active one first.
+def figures(
+    size: int, own: Sequence[Own], since: datetime | None, copies: Sequence[int] | None
+) -> Figures:
+    """The figures of a disk of `size` bytes; `own` are its own layers, the active one first, `since` is
+    when the oldest of the others was written last.
 
     `copies` is what joining the n + 2 uppermost layers copies at best, from the disk's block map; None
     where there is none of these layers.
@@ -62,7 +64,7 @@ def figures(size: int, own: Sequence[Own], copies: Sequence[int] | None) -> Figu
     return Figures(
         len(frozen),
         sum(held) - held[0],
-        min(layer.modified for layer in frozen),
+        since,
         sum(filter(None, dead)) if is_mapped else None,
         winnable(sum(held), size, sum(filter(None, dead))),
         copies[len(frozen) - 1] if copies is not None and is_mapped else _most_copied(held),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from chains.core.findings import Code, Finding
@@ -22,7 +22,7 @@ _COLUMNS = (
 _VALUES = ("id", "active_id", *_COLUMNS[1:])
 _RANK = {"critical": 3, "warning": 2, "info": 1, "": 0}
 _NOTHING = Notes()
-_ALONE = figures(0, [Own(0, datetime(1970, 1, 1, tzinfo=UTC))], None)
+_ALONE = figures(0, [Own(0)], None, None)
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _summary(
         display(notes.disk_name) or display(chain[0].path), display(notes.vm),
         display(notes.disk_key), len(chain), min(chain[0].virtual_size, 2**63 - 1),
         sum(layer.on_disk for layer in chain),
-        min((layer.modified for layer in chain[1:]), default=None),
+        _oldest(chain[1:]),
         len(worst), max(worst, key=lambda severity: _RANK[severity], default=""), breaches(mine),
     )  # fmt: skip
 
@@ -120,11 +120,16 @@ def _figures(site: Site, leaf: str, chain: Sequence[Layer]) -> Figures:
     frozen = site.snapshots(chain)
     if not frozen:
         return _ALONE  # as nearly all disks of many domains are
-    own = [
-        Own(layer.on_disk, layer.modified, site.dead.get(layer.path))
-        for layer in (chain[0], *frozen)
-    ]
-    return figures(min(chain[0].virtual_size, 2**63 - 1), own, site.copies.get(leaf))
+    own = [Own(layer.on_disk, site.dead.get(layer.path)) for layer in (chain[0], *frozen)]
+    size = min(chain[0].virtual_size, 2**63 - 1)
+    return figures(size, own, _oldest(frozen), site.copies.get(leaf))
+
+
+def _oldest(layers: Sequence[Layer]) -> datetime | None:
+    """When the oldest of these was written last; only its moment is made one, of a million."""
+    if not layers:
+        return None
+    return min(layers, key=lambda layer: layer.fingerprint.mtime_ns).modified
 
 
 def _record(domain: StorageDomain, changes: _Changes, now: datetime) -> None:

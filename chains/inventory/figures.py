@@ -52,7 +52,8 @@ def _found(family: Sequence[Volume]) -> dict[int, Figures]:
         then, to_copy = copies.get(pk, ("", None))
         found[pk] = figures(
             chain[0].virtual_size,
-            [Own(layer.on_disk, layer.modified, dead.get(layer.pk)) for layer in own],
+            [Own(layer.on_disk, dead.get(layer.pk)) for layer in own],
+            min((layer.modified for layer in own[1:]), default=None),
             to_copy if _is_of(then, chain) else None,
         )
     return found

@@ -29,6 +29,7 @@ _SINGLE: Final = {
     "mapped": "(d.snapshots > 0 AND d.shadowed IS NOT NULL)::int",
     "unknown": "(d.snapshots IS NULL)::int",
 }  # fmt: skip
+_KEY_TYPES: Final = {"label": "text", "place": "text", "number": "bigint"}
 _JOIN: Final = " JOIN chains_storagedomain s ON s.id = d.domain_id"
 # Who a row is of: its name, what it lies in, and its number where it has one.
 _KEYS: Final = {
@@ -133,12 +134,29 @@ def rows(asked: Asked, *, after: tuple[Any, ...] | None = None, most: int | None
     """The rows in their order, from a place on, at most so many; `value` is what each is sorted by."""
     found = source(asked, asked.as_of)
     values = dict(found.values)
+    if asked.by == "disk" and asked.as_of is None and most is not None:
+        found = Query(_picked(asked, found, after, most, values), values)
     if asked.by == "vm" and asked.as_of is None and most is not None:
         return _busiest(asked, found, after, most)
     inner = grouped(asked, found)
     sort = place(asked, "label" if asked.column == "name" else asked.column)
     sql = f"SELECT *, {sort} AS value FROM ({inner}) g{_beyond(asked, sort, after, values)}{_order(asked, most)}"
     return Query(sql, values)
+
+
+def _picked(
+    asked: Asked, found: Query, after: tuple[Any, ...] | None, most: int, values: dict[str, Any]
+) -> str:
+    """The few disks of a page, which are named and told of when it is known which they are."""
+    sort = place(asked, "d.name" if asked.column == "name" else _SINGLE[asked.column])
+    where = _beyond(asked, sort, after, values)
+    if " WHERE " in found.sql and where:
+        where = where.replace(" WHERE ", " AND ", 1)
+    way = " DESC" if asked.is_descending else ""
+    return (
+        f"FROM (SELECT d.* {_nameless(asked, found)}{where} ORDER BY {sort}{way}, number{way}"
+        f" LIMIT {int(most)}) d{_JOIN}"
+    )
 
 
 def _busiest(asked: Asked, found: Query, after: tuple[Any, ...] | None, most: int) -> Query:
@@ -214,18 +232,26 @@ def _beyond(asked: Asked, sort: str, after: tuple[Any, ...] | None, values: dict
     if after is None:
         return ""
     kind = kind_of(asked)
-    values |= dict(zip(("at_value", "at_label", "at_place", "at_number"), after, strict=True))
+    names = ("at_value", "at_label", "at_place", "at_number")
+    values |= dict(zip(names, after, strict=True))
     sign = "<" if asked.is_descending else ">"
+    keys = _tie_break(asked)
+    at = ", ".join(f"%(at_{key})s::{_KEY_TYPES[key]}" for key in keys)
     # (The first part says nothing that the second does not: an index may begin there.)
     return (
-        f" WHERE {sort} {sign}= %(at_value)s::text::{kind} AND ({sort}, label, place, number) {sign}"
-        f" (%(at_value)s::text::{kind}, %(at_label)s::text, %(at_place)s::text, %(at_number)s::bigint)"
+        f" WHERE {sort} {sign}= %(at_value)s::text::{kind} AND ({sort}, {', '.join(keys)}) {sign}"
+        f" (%(at_value)s::text::{kind}, {at})"
     )
+
+
+def _tie_break(asked: Asked) -> tuple[str, ...]:
+    """What tells rows of one value apart: disks have a number, and so many of them that names cost time."""
+    return ("number",) if asked.by == "disk" else ("label", "place", "number")
 
 
 def _order(asked: Asked, most: int | None) -> str:
     way = " DESC" if asked.is_descending else ""
-    order = ", ".join(f"{name}{way}" for name in ("value", "label", "place", "number"))
+    order = ", ".join(f"{name}{way}" for name in ("value", *_tie_break(asked)))
     return f" ORDER BY {order}" + (f" LIMIT {int(most)}" if most is not None else "")
 
 
