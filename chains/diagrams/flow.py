@@ -35,12 +35,15 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Bar:
-    """One volume; ``held`` are its bytes. ``goes`` says that it is there no more at the end."""
+    """One volume, or a run of them; ``held`` are its bytes. ``goes`` says that it is there no more at
+    the end, ``note`` what else there is to say of it.
+    """
 
     name: str
     part: Part
     held: int
     goes: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,10 @@ def _row(root: ET.Element, view: FlowPicture, number: int, bar: Bar, most: int) 
     group = ET.SubElement(root, "g", facts)
     top = number * _ROW + 20
     name = ET.SubElement(group, "text", {"x": f"{_LEFT:g}", "y": f"{top - 6:g}", "font-size": "12"})
-    name.text = shorten(shown(bar.name), _NAME)
+    name.text = shorten(shown(bar.name), _NAME - min(len(bar.note), _NAME // 2))
+    if bar.note:
+        note = ET.SubElement(name, "tspan", {"class": "dg-muted", "font-size": "11", "dx": "6"})
+        note.text = shorten(shown(bar.note), _NAME // 2)
     _rect(group, "flow-track", top, _BAR)
     full = _length(bar.held, most)
     if bar.part is Part.SOURCE:

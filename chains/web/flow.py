@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from chains.core.costs import Strategy
@@ -18,6 +19,7 @@ from chains.diagrams.flow import Bar, FlowPicture, Part, flow_svg
 from chains.models import Merge
 from chains.words.numbers import binary, number
 
+MOST_BARS = 12
 # What is said of each stage. The page's script says the same: it gets these words with the page.
 WORDS = {
     "queued": _("It waits: nothing has moved yet."),
@@ -79,11 +81,30 @@ def _bars(merge: Merge, plan: Plan) -> list[Bar]:
     """The joined layers, top first, and what they become: for a new volume one more, below."""
     held = {os.fsdecode(bytes.fromhex(row["path"])): row["on_disk"] or 0 for row in merge.picture}
     written = {Strategy.COMMIT: plan.base, Strategy.REBASE: plan.top}.get(Strategy(plan.strategy))
+    new = os.path.basename(plan.new_path(merge.pk))
     bars = []
     for path in plan.layers:
-        part = Part.TARGET if path == written else Part.SOURCE
-        goes = path != written and (plan.strategy != Strategy.REBASE or path in plan.removed)
-        bars.append(Bar(os.path.basename(path), part, held.get(path, 0), goes))
+        name, size = os.path.basename(path), held.get(path, 0)
+        if path == written:
+            note = "" if name == new else gettext("becomes %(name)s") % {"name": display(new)}
+            bars.append(Bar(name, Part.TARGET, size, note=note))
+        else:
+            goes = plan.strategy != Strategy.REBASE or path in plan.removed
+            bars.append(Bar(name, Part.SOURCE, size, goes))
     if written is None:
-        bars.append(Bar(os.path.basename(plan.new_path(merge.pk)), Part.TARGET, 0))
-    return bars
+        bars.append(Bar(new, Part.TARGET, 0, note=gettext("the new volume")))
+    return _folded(bars)
+
+
+def _folded(bars: list[Bar]) -> list[Bar]:
+    """Of many bars those in the middle, all sources, are one: a picture is seen at a glance."""
+    if len(bars) <= MOST_BARS:
+        return bars
+    half = MOST_BARS // 2
+    middle = bars[half:-half]
+    words = ngettext("%(count)s layer", "%(count)s layers", len(middle)) % {"count": len(middle)}
+    one = Bar(
+        f"\N{HORIZONTAL ELLIPSIS} {words}", Part.SOURCE, sum(bar.held for bar in middle),
+        all(bar.goes for bar in middle),
+    )  # fmt: skip
+    return [*bars[:half], one, *bars[-half:]]

@@ -54,16 +54,18 @@ def picture(
     columns = len(view.edges) - 1
     starts = [int(edge) for edge in view.edges[:-1]]
     lengths = [int(view.edges[n + 1] - view.edges[n]) for n in range(columns)]
+    words = _words(starts, lengths)
     rows = []
     for index, volume in enumerate(volumes):
         answered = view.answered[index]
+        name = display(os.path.basename(volume.path))
         held = answered + view.shadowed[index]
         rows.append(ReadsRow(
             key=f"r{index}", name=os.path.basename(volume.path), path=volume.path,
             url=reverse("volume", args=[volume.pk]),
             held=[int(held[n]) / lengths[n] for n in range(columns)],
             answered=[int(answered[n]) / lengths[n] for n in range(columns)],
-            detail=[_detail(volume, starts[n], lengths[n], int(held[n]), int(answered[n])) for n in range(columns)],
+            detail=[_detail(words[n], name, int(held[n]), int(answered[n])) for n in range(columns)],
         ))  # fmt: skip
     owner = [
         int(view.answered[:, n].argmax()) if view.answered[:, n].any() else -1
@@ -127,13 +129,23 @@ def table(read_map: ReadMap, volumes: list[Volume], view: Slice, wish: Wish) -> 
     return Table(rows[:MOST_EXTENTS], exact=False, more=max(0, len(rows) - MOST_EXTENTS))
 
 
-def _detail(volume: Volume, start: int, length: int, held: int, answered: int) -> str:
+def _words(starts: list[int], lengths: list[int]) -> list[str]:
+    """For each block what is said of a layer in it: the block's part is the same for all layers."""
+    said = _(
+        "%(layer)s: holds %(held)s (%(held_bytes)s) of the %(length)s at %(start)s, answers %(answered)s (%(answered_bytes)s)"
+    )
+    names = ("layer", "held", "held_bytes", "answered", "answered_bytes")
+    later = {name: f"%({name})s" for name in names}
+    return [
+        said % (later | {"length": binary(length), "start": position(start)})
+        for start, length in zip(starts, lengths, strict=True)
+    ]
+
+
+def _detail(words: str, layer: str, held: int, answered: int) -> str:
     if not held:
         return ""
-    name = display(os.path.basename(volume.path))
-    return _(
-        "%(layer)s: holds %(held)s (%(held_bytes)s) of the %(length)s at %(start)s, answers %(answered)s (%(answered_bytes)s)"
-    ) % {
-        "layer": name, "held": binary(held), "held_bytes": exact(held), "length": binary(length),
-        "start": position(start), "answered": binary(answered), "answered_bytes": exact(answered),
+    return words % {
+        "layer": layer, "held": binary(held), "held_bytes": exact(held),
+        "answered": binary(answered), "answered_bytes": exact(answered),
     }  # fmt: skip

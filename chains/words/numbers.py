@@ -20,7 +20,7 @@ _SIZE = re.compile(r"(?<![\w.,])([0-9][0-9.,]{0,40}) ([KMGTPE]iB|B)(/s)?(?!\w)",
 def number(text: str) -> str:
     """A number as `core` writes it (``1,234.5``), with the separators of the language."""
     point, group = get_format("DECIMAL_SEPARATOR"), get_format("THOUSAND_SEPARATOR")
-    return "".join({".": str(point), ",": str(group)}.get(sign, sign) for sign in text)
+    return text.translate({ord("."): str(point), ord(","): str(group)})
 
 
 def _sized(text: str) -> str:

@@ -1,5 +1,7 @@
 """The animation of a merge, as the server draws it and as the messages drive it."""
 
+from dataclasses import replace
+
 import pytest
 
 from chains.core.plans import Plan
@@ -51,6 +53,30 @@ def test_the_target_is_what_the_strategy_writes(strategy, targets, domain):
     assert "nothing has moved" in found.words
     rows = str(found.drawing).count('data-part="source"'), str(found.drawing).count("flow-target")
     assert rows == (2 if strategy == "convert" else 1, 1)
+
+
+def test_a_base_that_takes_the_name_of_the_active_layer_says_so(domain):
+    base, top = (samples.volume_of(domain, f"lesson/{n}.img") for n in ("base", "snap2"))
+    merge = services.request_merge(base, top, None, "test", strategy="convert", queue=False)
+    assert "the new volume" in shown(merge).drawing
+    plan = replace(Plan.from_json(merge.plan), strategy="commit")
+    found = flow(merge, plan, selectors.merge_live(merge.pk))
+    assert found is not None
+    assert "becomes snap2.img" in found.drawing
+
+
+def test_of_many_layers_those_in_the_middle_are_one_bar(domain):
+    merge = merge_of(domain, "convert")
+    plan = replace(Plan.from_json(merge.plan), layers=tuple(f"layer{n}" for n in range(300)))
+    merge.picture = [
+        {"path": path.encode().hex(), "format": "qcow2", "virtual_size": 1, "on_disk": 1024}
+        for path in plan.layers
+    ]
+    found = flow(merge, plan, selectors.merge_live(merge.pk))
+    assert found is not None
+    assert found.drawing.count('data-part="') == 13
+    assert "… 289 layers" in found.drawing
+    assert "289 KiB" in found.drawing
 
 
 def test_the_words_follow_the_steps(domain):
