@@ -87,12 +87,17 @@ def render_many(
     return cleaned
 
 
-def render_png(dot_source: str, *, timeout: float = 10.0, max_bytes: int = MAX_BYTES) -> bytes:
-    """Draw one graph as pixels, as graphviz does by itself. Raises ``RenderError``."""
+def render_plain(
+    dot_source: str, kind: str, *, timeout: float = 10.0, max_bytes: int = MAX_BYTES
+) -> bytes:
+    """Draw one graph for a file, as graphviz does by itself: ``png`` or ``svg``. Raises ``RenderError``.
+
+    The source holds no private code points (see ``text``), and no links.
+    """
     source = dot_source.encode()
     if len(source) > max_bytes:
         raise _too_big(max_bytes)
-    output = _run(source, timeout, "png")
+    output = _run(source, timeout, kind)
     if len(output) > max_bytes:
         raise _too_big(max_bytes)
     return output

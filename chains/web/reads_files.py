@@ -12,9 +12,9 @@ from django.views.decorators.http import require_safe
 
 from chains.core.names import display
 from chains.core.units import binary
-from chains.diagrams.paper import Key, paper_dot, span_words, svg_file
 from chains.diagrams.reads_dot import reads_dot
-from chains.diagrams.render import RenderError, render_png, render_svg
+from chains.diagrams.reads_paper import Key, paper_dot, span_words, svg_file
+from chains.diagrams.render import RenderError, render_plain, render_svg
 from chains.diagrams.types import ReadsPicture
 from chains.inventory import selectors
 from chains.inventory.asking import BadRequestError
@@ -59,7 +59,7 @@ def _drawn(kind: str, disk: Disk, volumes: list[Volume], shown: Shown) -> bytes:
         drawn = render_svg(reads_dot(view), title=title)
         return svg_file(drawn, title, subtitle, keys, by_hops=wish.by_hops)
     source = paper_dot(view, title, subtitle, keys)
-    return render_png(source) if kind == "png" else source.encode()
+    return render_plain(source, kind) if kind == "png" else source.encode()
 
 
 def _keys(view: ReadsPicture, shown: Shown) -> Iterator[Key]:

@@ -9,6 +9,7 @@ from chains.web import (
     lesson,
     limits,
     lists,
+    merge_files,
     past,
     policies,
     reader,
@@ -45,6 +46,14 @@ urlpatterns = [
             reads_files.reads_file,
             {"kind": kind},
             f"disk-reads-{kind}",
+        )
+        for kind in reads_files.TYPES
+    ),
+    *(
+        path(f"{of}chains.{kind}", view, {"kind": kind}, f"{name}-{kind}")
+        for of, view, name in (
+            ("merges/<int:pk>/", merge_files.merge_file, "merge-chains"),
+            ("disks/<int:pk>/merge/", merge_files.plan_file, "plan-chains"),
         )
         for kind in reads_files.TYPES
     ),

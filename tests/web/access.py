@@ -168,6 +168,8 @@ ADDRESSES: dict[str, Address] = {
     "volumes/<int:pk>/check/": action("/volumes/{volume}/check/"),
     "scans/<int:pk>/cancel/": action("/scans/{scan}/cancel/"),
     "disks/<int:pk>/": page("/disks/{disk}/"),
+    **{f"merges/<int:pk>/chains.{kind}": page(f"/merges/{{merge}}/chains.{kind}") for kind in ("svg", "png", "dot")},
+    **{f"disks/<int:pk>/merge/chains.{kind}": page(f"/disks/{{free_disk}}/merge/chains.{kind}") for kind in ("svg", "png", "dot")},
     **{f"disks/<int:pk>/reads.{kind}": page(f"/disks/{{disk}}/reads.{kind}") for kind in ("svg", "png", "dot")},
     "disks/<int:pk>/merge/": Address(
         "/disks/{free_disk}/merge/", (302, 200, 200, 200), (302, 403, 302, 302),

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from chains.diagrams.paper import Key, paper_dot, span_words, svg_file
 from chains.diagrams.reads_dot import reads_dot
-from chains.diagrams.render import RenderTooBigError, render_png, render_svg
+from chains.diagrams.reads_paper import Key, paper_dot, span_words, svg_file
+from chains.diagrams.render import RenderTooBigError, render_plain, render_svg
 from tests.diagrams.samples import HOSTILE, groups, parse, picture, texts
 
 KEYS = [Key(0, "snap: 1 KiB (1,024 B)"), Key(1, "base"), Key(-1, "no layer")]
@@ -73,11 +73,11 @@ def test_dot_and_pixels() -> None:
     source = paper_dot(view, "Reads", "all", KEYS)
     for letter in ("A", "B", "C", "×"):
         assert f">{letter}</FONT>" in source
-    assert render_png(source).startswith(b"\x89PNG")
+    assert render_plain(source, "png").startswith(b"\x89PNG")
     hops = paper_dot(replace(view, hops=[0.0, 1.0, 1.5]), "Reads", "all", KEYS)
     assert ">1.5</FONT>" in hops
     with pytest.raises(RenderTooBigError):
-        render_png(source, max_bytes=len(source) + 10)
+        render_plain(source, "png", max_bytes=len(source) + 10)
 
 
 def test_which_part() -> None:
