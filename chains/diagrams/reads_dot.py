@@ -88,14 +88,21 @@ def _guest(view: ReadsPicture, width: int) -> str:
             name = view.rows[owner].name
             text = say(f"{binary(length)} at {position(start)}, answered by {shown(name)}")
         else:
-            text = say(f"{binary(length)} at {position(start)}, held by no layer: it reads as zeroes")
+            text = say(
+                f"{binary(length)} at {position(start)}, held by no layer: it reads as zeroes"
+            )
         full, colour = (1.0 if owner >= 0 else 0.0), owner
         if view.hops and owner >= 0:
             text += "; " + say(f"{view.hops[i]:.2f} hops on average")
             colour = heat_level(view.hops[i])
         name = cell_id("guest", i, colour, full, full, by=_by(view), here=i == view.marked)
         cells.append(_cell(i, name, armour(text), link(view.block_urls[i])))
-    head = _name_cell(f'<FONT COLOR="{INK}"><B>{armour(say("guest"))}</B></FONT>', armour(say("What the guest reads")), "", width)
+    head = _name_cell(
+        f'<FONT COLOR="{INK}"><B>{armour(say("guest"))}</B></FONT>',
+        armour(say("What the guest reads")),
+        "",
+        width,
+    )
     scale = _scale(view) if blocks else ""
     numbers = _numbers(blocks) if view.numbered else ""
     return _node(_GUEST, f"{scale}{numbers}<TR>{head}{''.join(cells)}</TR>", "dg-guest")

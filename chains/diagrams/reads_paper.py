@@ -34,6 +34,7 @@ from chains.diagrams.palette import (
 )
 from chains.diagrams.rows import DrawnRow, fold_rows
 from chains.diagrams.text import shorten, shown
+from chains.diagrams.tongue import say
 from chains.diagrams.types import ReadsPicture
 
 _SVG: Final = "{http://www.w3.org/2000/svg}"
@@ -228,7 +229,7 @@ def _legend(view: ReadsPicture, keys: Sequence[Key]) -> str:
             f'<TR>{_td(key.index + 1, colour, words, ink)}<TD BORDER="0" ALIGN="LEFT">'
             f"{_quoted(shorten(key.words, _LONGEST_NAME + 60))}</TD></TR>"
         )
-    held = "\N{MULTIPLICATION SIGN}: held, but hidden by a layer above"
+    held = f"\N{MULTIPLICATION SIGN}: {say('held, but hidden by a layer above')}"
     lines.append(f'<TR><TD BORDER="0" COLSPAN="2" ALIGN="LEFT">{held}</TD></TR>')
     body = f'<TABLE BORDER="0" CELLBORDER="1" CELLSPACING="2">{"".join(lines)}</TABLE>'
     return f'"_legend" [label=<{body}>]\n'
@@ -242,5 +243,5 @@ def _quoted(text: str) -> str:
 def span_words(start: int, length: int, size: int) -> str:
     """Which part of a disk a picture shows."""
     if length >= size:
-        return f"the whole disk, {binary(size)} ({size:,} B)"
-    return f"{binary(length)} at {position(start)} of {binary(size)}"
+        return say(f"the whole disk, {binary(size)}") + f" ({say(f'{size:,} B')})"
+    return say(f"{binary(length)} at {position(start)} of {binary(size)}")

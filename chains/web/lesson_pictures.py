@@ -7,7 +7,6 @@ from typing import Any
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from chains.core.units import binary
 from chains.diagrams.chain_dot import chain_dot
 from chains.diagrams.forest_dot import forest_dots
 from chains.diagrams.palette import colour_class
@@ -15,6 +14,7 @@ from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.types import DrawnVolume, Mark, ReadsPicture, ReadsRow
 from chains.lessons.steps import BLOCK, Step
 from chains.web.pictures import many, svg
+from chains.words.numbers import binary
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def reads(seen: Mapping[str, Any]) -> SafeString:
 
 
 def _detail(name: str, held: int, answered: int) -> str:
-    return f"{name}: holds {binary(held)}, answers {binary(answered)}" if held else ""
+    words = {"layer": name, "held": binary(held), "answered": binary(answered)}
+    return _("%(layer)s: holds %(held)s, answers %(answered)s") % words if held else ""
 
 
 def _key(name: str) -> str:

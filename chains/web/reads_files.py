@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from chains.core.names import display
-from chains.core.units import binary
 from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.reads_paper import Key, paper_dot, span_words, svg_file
 from chains.diagrams.render import RenderError, render_plain, render_svg
@@ -23,6 +22,7 @@ from chains.permissions import Action
 from chains.web.guard import needs
 from chains.web.reads import Shown, part_of
 from chains.web.reads_picture import picture
+from chains.words.numbers import binary, exact
 
 TYPES = {"svg": "image/svg+xml", "png": "image/png", "dot": "text/vnd.graphviz; charset=utf-8"}
 # What the legend of a file may have.
@@ -68,8 +68,16 @@ def _keys(view: ReadsPicture, shown: Shown) -> Iterator[Key]:
     told = [index for index, total in enumerate(sums) if total][:MOST_KEYS]
     for index in told:
         name = display(os.path.basename(view.rows[index].path))
-        yield Key(index, f"{name}: {binary(sums[index])} ({sums[index]:,} B), {index} hops")
+        yield Key(
+            index,
+            _("%(layer)s: %(size)s (%(bytes)s), hops: %(hops)s")
+            % {"layer": name, "hops": index, **_size(sums[index])},
+        )
     if left := sum(sums) - sum(sums[index] for index in told):
-        yield Key(-1, f"other layers: {binary(left)} ({left:,} B)")
+        yield Key(-1, _("other layers: %(size)s (%(bytes)s)") % _size(left))
     if nobody := int(shown.part.unanswered.sum()):
-        yield Key(-1, f"no layer: {binary(nobody)} ({nobody:,} B), reads as zeroes")
+        yield Key(-1, _("no layer: %(size)s (%(bytes)s), reads as zeroes") % _size(nobody))
+
+
+def _size(value: int) -> dict[str, str]:
+    return {"size": binary(value), "bytes": exact(value)}

@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from chains.core.units import binary
 from chains.inventory.sprawl import Change, Row
 from chains.inventory.sprawl_sums import Figures
+from chains.words.numbers import binary
 
 DASH: Final = "–"
 NO_BREAK: Final = "\N{NO-BREAK SPACE}"

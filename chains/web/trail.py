@@ -11,13 +11,12 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from chains.core.units import binary
 from chains.inventory import exports, lists, paging, trail
 from chains.models import Batch, Disk, Finding, Merge, Scan, StorageDomain, User, Volume
 from chains.permissions import Action
 from chains.web.downloads import download, wanted
 from chains.web.guard import needs
-from chains.words.numbers import duration
+from chains.words.numbers import duration, signed_binary
 
 # How many names the field of the person proposes.
 PROPOSED = 200
@@ -188,7 +187,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return str(_("yes") if value else _("no"))
     if isinstance(value, int | float) and name in _BYTES:
-        return f"{'−' if value < 0 else ''}{binary(abs(int(value)))}"
+        return signed_binary(int(value))
     if isinstance(value, int | float) and name in _SECONDS:
         return duration(value) if value or name != "keep_seconds" else str(_("not at all"))
     return str(value)

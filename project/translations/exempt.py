@@ -10,7 +10,7 @@ ALSO = (
     "sparse", "preallocated", "legal", "illegal", "locked", "ok", "metadata", "engine",
     "written", "removed", "incompatible", "compatible", "autoclear", "email", "webhook", "at once",
     "active", "root", "template", "snapshot", "missing", "outside", "new", "changed", "all",
-    "critical", "warning", "info", "guest",
+    "critical", "warning", "info", "guest", "worker",
     # What the system says of a file.
     "Permission denied", "No such file or directory", "Input/output error",
     "No space left on device", "Is a directory", "Not a directory",

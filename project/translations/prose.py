@@ -16,7 +16,17 @@ from pathlib import Path
 from project.translations.exempt import ALSO, is_exempt
 from project.translations.messages import Message
 
-PARTS = ("core", "storage", "inventory", "merges", "qemu", "models", "diagrams", "tasks.py")
+PARTS = (
+    "core",
+    "storage",
+    "inventory",
+    "merges",
+    "qemu",
+    "models",
+    "lessons",
+    "diagrams",
+    "tasks.py",
+)
 _NAMES = {"display", "shown", "basename", "fsdecode"}
 _SIZES = {"binary", "position"}
 _TIMES = {"span", "_ago"}

@@ -96,6 +96,16 @@ def test_what_stands_outside_is_found(source, words):
     assert unmarked(source) == words
 
 
+def test_pages_write_sizes_in_the_language():
+    """`core.units` writes English; what makes pages asks `words.numbers`."""
+    sources = [
+        *(ROOT / "chains" / "web").glob("*.py"),
+        *(ROOT / "chains" / "templatetags").glob("*.py"),
+    ]
+    found = [path.name for path in sources if "chains.core.units import" in path.read_text()]
+    assert found == []
+
+
 def in_scripts() -> list[str]:
     """Literals of the scripts that read like sentences, outside of `gettext`."""
     found = []
