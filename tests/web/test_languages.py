@@ -46,7 +46,7 @@ def addresses(domain):
         "/", "/domains/", f"/domains/{domain.pk}/", f"/domains/{domain.pk}/volumes/", "/findings/",
         f"/findings/{finding.pk}/", f"/disks/{disk.pk}/", f"/disks/{disk.pk}/merge/?scope=whole",
         f"/volumes/{disk.active_id}/", f"/domains/{domain.pk}/batch/?all=1&scope=whole", "/activity/",
-        "/thresholds/", "/audit/", "/sprawl/", "/lesson/", f"/domains/{domain.pk}/history/?as_of=2099-01-01", "/nothing/here/",
+        "/thresholds/", "/audit/", "/sprawl/", "/lesson/", "/glossary/", f"/domains/{domain.pk}/history/?as_of=2099-01-01", "/nothing/here/",
     ]  # fmt: skip
 
 
