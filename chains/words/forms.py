@@ -62,7 +62,7 @@ class Form:
     def is_sure(self) -> bool:
         """Whether it can hardly be a name that looks like it."""
         if not self.places:
-            return " " in self.literals[0]
+            return " " in self.literals[0] or self.literals[0].endswith(".")
         if all(place.kind in _KINDS for place in self.places):
             return True
         return sum(sign.isalpha() for literal in self.literals for sign in literal) >= ENOUGH

@@ -41,6 +41,7 @@ _TECHNICAL_FUNCTIONS = {
     "startswith": "what another tool writes", "removeprefix": "what another tool writes",
     "Struct": "a format", "cast": "a type", "TypeVar": "a name",
 }  # fmt: skip
+_SENTENCE = re.compile(r"[A-Z][a-z]+\.")  # of one word
 _SQL = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH RECURSIVE|CREATE|DROP|COPY|LISTEN|ALTER|FROM|SET) "
 )
@@ -73,7 +74,7 @@ def is_exempt(node: ast.expr, parents: Mapping[ast.AST, ast.AST], where: str) ->
     is_counted = isinstance(node, ast.Call)
     if "/diagrams/" in where and not is_counted and not _is_said(node, parents):
         return True  # DOT, SVG and classes: what is meant for people goes through `say`
-    if " " not in text.strip() and not _is_row(node, parents):
+    if " " not in text.strip() and not _is_row(node, parents) and not _SENTENCE.fullmatch(text):
         return not isinstance(node, ast.Call)
     if _SQL.match(text) or _has_reason(text.strip()):
         return True

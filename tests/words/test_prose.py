@@ -92,6 +92,7 @@ def test_in_english_nothing_changes(text):
             "a b.img: The file does not exist: it was removed.",
             "a b.img: Файла нет: он удалён.",
         ),
+        ("Cancelled. The chain is as it was.", "Отменено. Цепочка осталась прежней."),
         ("no such sentence was ever written", "no such sentence was ever written"),
     ],
 )
