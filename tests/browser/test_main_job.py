@@ -42,7 +42,7 @@ def plan(page: Page, site: Site, disk: str) -> None:
     expect(ways).to_have_count(3)
     expect(ways.first).to_contain_text("recommended")
     expect(ways.first).to_have_attribute("aria-current", "true")
-    ways.locator("a", has_text="convert").click()
+    ways.locator("th a", has_text=re.compile("^convert$")).click()
     expect(ways.filter(has_text="convert")).to_have_attribute("aria-current", "true")
     page.wait_for_selector("#start-merge")
 
