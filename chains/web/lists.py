@@ -74,6 +74,12 @@ def activity_file(request: HttpRequest, kind: str) -> HttpResponseBase:
     return download(request, which, kind, parts)
 
 
+def remembered(response: HttpResponseBase, card: dict[str, Any]) -> HttpResponseBase:
+    """The page that a card of disks stands on, which keeps how its reader wants the table."""
+    table: tables.TableView = card["table"]
+    return table.remember(response)
+
+
 @require_safe
 @needs(Action.VIEW)
 def volumes(request: HttpRequest, pk: int) -> HttpResponseBase:

@@ -62,8 +62,7 @@ def domain(request: HttpRequest, pk: int) -> HttpResponseBase:
         "silent": not selectors.worker_alive(found.storage_host), **policies.card(found),
         **lists.disks_card(request, found), **past.domain_card(found), "limits": limits.limits_of(found),
     }  # fmt: skip
-    response = render(request, "web/domain.html", context)
-    return context["table"].remember(response)
+    return lists.remembered(render(request, "web/domain.html", context), context)
 
 
 @require_POST

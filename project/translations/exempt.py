@@ -46,7 +46,10 @@ _SQL = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH RECURSIVE|CREATE|DROP|COPY|LISTEN|ALTER|FROM|SET) "
 )
 # Whole files of which nothing is read on a page.
-_FILES = {"chains/inventory/sprawl_sql.py": "SQL, put together from pieces"}
+_FILES = {
+    "chains/inventory/sprawl_sql.py": "SQL, put together from pieces",
+    "chains/inventory/sprawl_sums.py": "SQL, put together from pieces",
+}
 # What is left over: the whole text, or with a star how it begins.
 _REASONS = {
     "-c tcp_keepalives*": "options of the database",

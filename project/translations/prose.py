@@ -262,7 +262,8 @@ def _hole(node: ast.expr, kind: str = "") -> Found:
 
 def _is_number(spec: ast.expr) -> bool:
     text = "".join(
-        part.value if isinstance(part, ast.Constant) else "" for part in getattr(spec, "values", [])
+        str(part.value) if isinstance(part, ast.Constant) else ""
+        for part in getattr(spec, "values", [])
     )
     return bool(re.fullmatch(r"[,\d.]*[dfn,]?", text))
 
@@ -282,8 +283,8 @@ def _counted(node: ast.Call) -> list[Found]:
     if not isinstance(noun, ast.Constant):
         return [Found((Place("", ast.unparse(node)),))]
     return [
-        Found((Place("count", source), f" {noun.value}"), (source, True)),
-        Found((Place("count", source), f" {noun.value}s"), (source, False)),
+        Found((Place("count", source), f" {noun.value!s}"), (source, True)),
+        Found((Place("count", source), f" {noun.value!s}s"), (source, False)),
     ]
 
 

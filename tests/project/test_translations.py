@@ -41,7 +41,7 @@ def test_what_is_compiled_is_what_was_translated(domain):
 
 
 # What stands in the pages as it is in every language.
-NAMES = {"Strata", "CSV", "JSON", "KiB", "GiB", "ID", "Sat", "Mon-Fri"}
+NAMES = {"Strata", "CSV", "JSON", "SVG", "PNG", "DOT", "KiB", "GiB", "ID", "Sat", "Mon-Fri"}
 _TAG = re.compile(
     r"<(script|style|code|kbd|pre)\b.*?</\1>|<!--.*?-->|<[^>]*>|\s[\w-]+=\"[^\"]*\"", re.DOTALL
 )
