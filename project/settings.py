@@ -86,6 +86,15 @@ TEMPLATES = [
 
 # The commands that need no database leave the variable unset; nothing connects until it is used.
 DATABASES = {"default": env.database(os.environ.get("DATABASE_URL", "") or "dbname=strata")}
+# Diagrams that were drawn, by their content: all web processes of a machine share them. One takes some
+# hundred kilobytes at most, compressed; of too many, a third goes.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.filebased.FileBasedCache",
+        "LOCATION": VAR_DIR / "drawings",
+        "OPTIONS": {"MAX_ENTRIES": 500},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "chains.User"
 AUTH_PASSWORD_VALIDATORS = [

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from chains.core.units import binary
 from chains.diagrams.palette import (
     ARROW,
+    BAR,
+    BAR_HIDDEN,
+    BAR_TRACK,
     CRITICAL,
     INFO,
     INK,
     LINE,
+    LIT,
     MUTED,
     ROLE,
     SURFACE,
@@ -21,6 +26,7 @@ from chains.diagrams.palette import (
 from chains.diagrams.text import armour, attributes, ems, label, link, shorten, shown, whole
 from chains.diagrams.tongue import say
 from chains.diagrams.types import DrawnVolume, Mark
+from chains.diagrams.weights import WEIGHTS, weight
 
 NAME_SIZE: Final = 13
 SMALL_SIZE: Final = 11
@@ -29,6 +35,7 @@ _KEY: Final = re.compile(r"[a-z0-9]+")
 _WORD: Final = re.compile(r"[a-z]*")
 _SEVERITIES: Final = {"info": ("●", INFO), "warning": ("▲", WARNING), "critical": ("■", CRITICAL)}
 _RANKS: Final = ("", *_SEVERITIES)
+_BAR_HEIGHT: Final = 7
 
 GRAPH: Final = (
     'graph [bgcolor="transparent" pad="0.06" fontname="Helvetica"]\n'
@@ -38,27 +45,41 @@ GRAPH: Final = (
 )
 
 
-def volume_node(volume: DrawnVolume, *, name_limit: int, width: int) -> str:
-    """The statement of one volume: its name in bold, then its format and sizes, then its note."""
+def volume_node(
+    volume: DrawnVolume, *, name_limit: int, width: int, largest: int = 0, lit: bool = False
+) -> str:
+    """The statement of one volume: its name in bold, then its format and sizes, then its note.
+
+    With ``largest``, the bytes on disk that fill the box, a bar shows how much of it this one takes.
+    """
     check_key(volume.key)
     right = say(volume.mark.value or volume.role)
     rows = [_name_row(label(volume.name, name_limit), whole(right))]
+    if largest and volume.on_disk is not None:
+        rows.append(_bar(volume.on_disk, volume.shadowed or 0, largest, width))
     rows.append(_row(_facts(volume), MUTED))
+    if volume.about:
+        rows.append(_row(label(volume.about, 60), MUTED))
     if text := _note(volume):
         rows.append(_row(text, _SEVERITIES.get(volume.severity, ("", MUTED))[1]))
     classes = ["dg-volume", _class("role", volume.role), _class("severity", volume.severity)]
-    classes.append(_class("mark", volume.mark.value))
+    classes += [_class("mark", volume.mark.value), "dg-lit" if lit else ""]
     values = {
         "id": volume.key,
         "class": " ".join(filter(None, classes)),
         "label": table(rows, width),
+        # What the style sheet draws from the classes, for whoever draws the DOT itself.
+        "color": LIT if lit else _SEVERITIES.get(volume.severity, ("", ""))[1],
+        "penwidth": "2.5" if lit else "1.6" if volume.severity == "critical" else "",
         "tooltip": whole(volume.path or volume.name),
         "URL": link(volume.url),
     }
     return f'"{volume.key}"{attributes(values)}\n'
 
 
-def fold_node(key: str, text: str, *, detail: str = "", url: str = "", width: int = 0) -> str:
+def fold_node(
+    key: str, text: str, *, detail: str = "", url: str = "", width: int = 0, lit: bool = False
+) -> str:
     """The statement of a node that stands for many: "274 layers" and what they hold.
 
     ``key`` should hold an underscore, so that it can not be the key of a volume.
@@ -68,7 +89,9 @@ def fold_node(key: str, text: str, *, detail: str = "", url: str = "", width: in
         rows.append(_row(armour(detail), MUTED, "CENTER"))
     values = {
         "id": key,
-        "class": "dg-fold",
+        "class": "dg-fold dg-lit" if lit else "dg-fold",
+        "style": "rounded,dashed,filled",
+        "color": LIT if lit else "",
         "label": table(rows, width),
         "tooltip": armour(f"{text} {detail}".strip()),
         "URL": link(url),
@@ -76,9 +99,21 @@ def fold_node(key: str, text: str, *, detail: str = "", url: str = "", width: in
     return f'"{key}"{attributes(values)}\n'
 
 
-def edge(overlay: str, backing: str, mark: Mark = Mark.NONE) -> str:
-    """The statement of an arrow that points from an overlay to its backing file."""
-    values = {"class": _class("mark", mark.value)}
+def edge(
+    overlay: str, backing: str, mark: Mark = Mark.NONE, *, on_disk: int | None = None,
+    lit: bool = False,
+) -> str:  # fmt: skip
+    """The statement of an arrow that points from an overlay to its backing file.
+
+    It is as wide as the overlay has bytes on disk, where they are given: see ``WEIGHTS``.
+    """
+    step = None if on_disk is None else weight(on_disk)
+    classes = [_class("mark", mark.value), "" if step is None else f"dg-w{step}"]
+    values = {
+        "class": " ".join(filter(None, [*classes, "dg-lit" if lit else ""])),
+        "penwidth": "" if step is None else f"{WEIGHTS[step][1]:g}",
+        "color": LIT if lit else "",
+    }
     return f'"{overlay}" -> "{backing}"{attributes(values)}\n'
 
 
@@ -91,19 +126,26 @@ def table(rows: Iterable[str], width: int) -> str:
 
 def fold_detail(volumes: Sequence[DrawnVolume]) -> str:
     """What a fold hides that matters: bytes on disk, the marks, and the worst finding."""
-    parts = []
     known = [volume.on_disk for volume in volumes if volume.on_disk is not None]
-    if known:
-        parts.append(say(f"{binary(sum(known))} on disk"))
+    marks = []
     for mark in (Mark.REMOVED, Mark.NEW, Mark.CHANGED):
         count = sum(volume.mark is mark for volume in volumes)
         if count:
             every = say("all") if count == len(volumes) else str(count)
-            parts.append(f"{every} {say(mark.value)}")
-    worst = max((volume.severity for volume in volumes), key=_severity_rank, default="")
+            marks.append(f"{every} {say(mark.value)}")
+    severities = Counter(volume.severity for volume in volumes)
+    return hidden_detail(sum(known) if known else None, severities, marks)
+
+
+def hidden_detail(
+    on_disk: int | None, severities: Mapping[str, int], marks: Iterable[str] = ()
+) -> str:
+    """The same of what is only counted: how many volumes have which severity as their worst."""
+    parts = [] if on_disk is None else [say(f"{binary(on_disk)} on disk")]
+    parts.extend(marks)
+    worst = max((word for word in severities if severities[word]), key=_severity_rank, default="")
     if _severity_rank(worst) > 0:
-        count = sum(volume.severity == worst for volume in volumes)
-        parts.append(f"{count} {say(worst)}")
+        parts.append(f"{_SEVERITIES[worst][0]} {severities[worst]} {say(worst)}")
     return " · ".join(parts)
 
 
@@ -146,6 +188,19 @@ def _name_row(name: str, right: str) -> str:
 
 def _row(text: str, colour: str, align: str = "LEFT") -> str:
     return f'<TR><TD COLSPAN="3" ALIGN="{align}">{_font(text, colour)}</TD></TR>'
+
+
+def _bar(on_disk: int, shadowed: int, largest: int, width: int) -> str:
+    full = min(width, max(2, round(width * on_disk / largest))) if on_disk else 0
+    hidden = round(full * min(shadowed, on_disk) / on_disk) if on_disk else 0
+    parts = ((full - hidden, BAR), (hidden, BAR_HIDDEN), (width - full, BAR_TRACK))
+    cells = "".join(
+        f'<TD FIXEDSIZE="TRUE" WIDTH="{size}" HEIGHT="{_BAR_HEIGHT}" BGCOLOR="{colour}"></TD>'
+        for size, colour in parts
+        if size > 0
+    )
+    head = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0">'
+    return f'<TR><TD COLSPAN="3" ALIGN="LEFT">{head}<TR>{cells}</TR></TABLE></TD></TR>'
 
 
 def _font(text: str, colour: str) -> str:

@@ -18,6 +18,15 @@ ARROW: Final = "#6d7a8b"
 INFO: Final = "#2f6fb3"
 WARNING: Final = "#8a5a00"
 CRITICAL: Final = "#b3261e"
+ACCENT: Final = "#2f6fb3"
+ACCENT_SOFT: Final = "#eaf2fb"
+LIT: Final = "#9a3fb5"
+BAR: Final = "#2f7fc5"
+BAR_HIDDEN: Final = "#c4daee"
+BAR_TRACK: Final = "#e6eaf0"
+
+BAR_CLASSES: Final = {BAR: "dg-bar", BAR_HIDDEN: "dg-bar-hidden", BAR_TRACK: "dg-bar-track"}
+"""From the colour of a part of a bar in DOT to its class in the SVG."""
 
 TEXT_CLASSES: Final = {
     INK: "dg-ink",

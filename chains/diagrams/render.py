@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 # The package's documented functions take no timeout. This one hands its keywords to
@@ -14,10 +17,26 @@ from graphviz.backend import CalledProcessError, ExecutableNotFound, dot_command
 from chains.core.errors import StrataError
 from chains.core.units import binary
 from chains.diagrams.svg import clean
+from chains.diagrams.text import plain
 
 MAX_BYTES: Final = 4 * 1024 * 1024
-_REVISION: Final = "2"
-"""Goes into every digest: raise it when the same DOT gives another SVG."""
+MAX_PNG_BYTES: Final = 16 * 1024 * 1024
+_PNG_INCHES: Final = 60
+"""The sides of a PNG at most, at 96 dots an inch; what is larger is drawn smaller."""
+AT_ONCE: Final = 2
+"""Processes of ``dot`` that one process of ours runs at a time; the others wait for their turn."""
+
+_MANY: Final = 64
+"""From so many graphs on, two processes draw one half each."""
+
+_slots: Final = threading.BoundedSemaphore(AT_ONCE)
+_REVISION: Final = hashlib.sha256(
+    b"".join(
+        (Path(__file__).parent / f"{name}.py").read_bytes()
+        for name in ("cells", "palette", "render", "sheet", "svg", "text")
+    )
+).hexdigest()
+"""Goes into every digest: drawings that are kept are not those of an older Strata."""
 
 _TimeoutExpired: Final = execute.subprocess.TimeoutExpired
 _PROLOGUE: Final = re.compile(rb"(?=<\?xml )")
@@ -33,6 +52,10 @@ class RenderTimeoutError(RenderError):
 
 class RenderTooBigError(RenderError):
     """The drawing, or its description, is larger than it may be."""
+
+
+class RenderBusyError(RenderError):
+    """Too many other diagrams are being drawn."""
 
 
 class RenderMissingError(RenderError):
@@ -64,18 +87,13 @@ def render_many(
     timeout: float = 10.0,
     max_bytes: int = MAX_BYTES,
 ) -> list[str]:
-    """Draw the graphs of one page with one process; the limits hold for all of them together."""
+    """Draw the graphs of one page in one go; the limits hold for all of them together."""
     if not dot_sources:
         return []
     source = "\n".join(dot_sources).encode()
     if len(source) > max_bytes:
         raise _too_big(max_bytes)
-    output = _run(source, timeout)
-    if len(output) > max_bytes:
-        raise _too_big(max_bytes)
-    documents = [part for part in _PROLOGUE.split(output) if part.strip()]
-    if len(documents) != len(dot_sources):
-        raise RenderFailedError("Graphviz did not draw every part of the diagram.")
+    documents = _documents(dot_sources, timeout, max_bytes)
     cleaned = []
     for document, dot_source in zip(documents, dot_sources, strict=True):
         try:
@@ -103,8 +121,64 @@ def render_plain(
     return output
 
 
-def _run(source: bytes, timeout: float, kind: str = "svg") -> bytes:
-    command = dot_command.command("dot", kind)
+def render_png(dot_source: str, *, timeout: float = 10.0, max_bytes: int = MAX_PNG_BYTES) -> bytes:
+    """Draw one graph as pixels, as graphviz does by itself, no larger than ``_PNG_INCHES`` a side.
+
+    Raises ``RenderError``.
+    """
+    source = dot_source.encode()
+    if len(source) > MAX_BYTES:
+        raise _too_big(MAX_BYTES)
+    output = _run(source, timeout, "png", (f"-Gsize={_PNG_INCHES},{_PNG_INCHES}",))
+    if len(output) > max_bytes:
+        raise _too_big(max_bytes)
+    return output
+
+
+def _documents(sources: Sequence[str], timeout: float, max_bytes: int) -> list[bytes]:
+    """What dot writes for each graph; of many graphs it draws each half at the same time."""
+    middle = len(sources) // 2 if len(sources) >= _MANY else len(sources)
+    parts = [part for part in (sources[:middle], sources[middle:]) if part]
+    texts = ["\n".join(part).encode() for part in parts]
+    if len(texts) == 1:
+        outputs = [_run(texts[0], timeout)]
+    else:
+        with ThreadPoolExecutor(len(texts)) as threads:
+            outputs = list(threads.map(lambda text: _run(text, timeout), texts))
+    if sum(map(len, outputs)) > max_bytes:
+        raise _too_big(max_bytes)
+    documents = [part for output in outputs for part in _PROLOGUE.split(output) if part.strip()]
+    if len(documents) != len(sources):
+        raise RenderFailedError("Graphviz did not draw every part of the diagram.")
+    return documents
+
+
+def render_file(
+    dot_source: str, kind: str, *, title: str, timeout: float = 20.0, max_bytes: int = MAX_PNG_BYTES
+) -> bytes:
+    """One graph as a file that stands for itself: ``svg``, ``png`` or ``dot``. Raises ``RenderError``."""
+    if len(dot_source.encode()) > MAX_BYTES:
+        raise _too_big(MAX_BYTES)
+    if kind == "dot":
+        return plain(dot_source).encode()
+    if kind == "png":
+        white = plain(dot_source).replace('bgcolor="transparent"', 'bgcolor="white"', 1)
+        return render_png(white, timeout=timeout, max_bytes=max_bytes)
+    drawn = _run(dot_source.encode(), timeout)
+    try:
+        text = clean(drawn, title=title, prefix="d-", alone=True)
+    except ValueError as error:
+        raise RenderFailedError("Graphviz wrote a drawing that can not be read.") from error
+    output = f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
+    if len(output) > max_bytes:
+        raise _too_big(max_bytes)
+    return output
+
+
+def _run(source: bytes, timeout: float, kind: str = "svg", options: Sequence[str] = ()) -> bytes:
+    command = [*dot_command.command("dot", kind), *options]
+    if not _slots.acquire(timeout=timeout):
+        raise RenderBusyError("Other diagrams are being drawn: load this page again in a moment.")
     try:
         done = execute.run_check(
             command, input=source, capture_output=True, quiet=True, timeout=timeout
@@ -121,6 +195,8 @@ def _run(source: bytes, timeout: float, kind: str = "svg") -> bytes:
         raise RenderFailedError(f"Graphviz could not draw the diagram: {_why(error)}") from error
     except OSError as error:
         raise RenderMissingError(f"Graphviz could not be started: {error.strerror}.") from error
+    finally:
+        _slots.release()
     output: bytes = done.stdout
     return output
 

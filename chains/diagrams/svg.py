@@ -7,11 +7,13 @@ needs: what is not on the lists below does not get through, whoever wrote it.
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from typing import Final
 
 from chains.diagrams.cells import CELL_ID, defs, draw_cell
-from chains.diagrams.palette import ROLE, SURFACE, TEXT_CLASSES
+from chains.diagrams.palette import BAR_CLASSES, ROLE, SURFACE, TEXT_CLASSES
+from chains.diagrams.sheet import STYLE
 from chains.diagrams.text import NONE, bare, shown
 
 SVG: Final = "http://www.w3.org/2000/svg"
@@ -23,12 +25,19 @@ _KEPT: Final = {
     "ellipse": ("cx", "cy", "rx", "ry", "fill", "stroke", "stroke-width"),
     "text": ("x", "y", "text-anchor", "font-size", "font-weight", "fill"),
 }
+_ESCAPES: Final = {ord(char): f"&#{ord(char)};" for char in "\"'\n\r\t"} | {
+    ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;",
+}  # fmt: skip
+_SPECIAL: Final = re.compile("[&<>\"'\n\r\t]")
 _RADIUS: Final = "7"
 _INSET: Final = 11.0
 
 
-def clean(document: bytes, *, title: str, prefix: str) -> str:
-    """Rebuild one drawing; every id in it gets ``prefix``. Raises ``ValueError`` on bad XML."""
+def clean(document: bytes, *, title: str, prefix: str, alone: bool = False) -> str:
+    """Rebuild one drawing; every id in it gets ``prefix``. Raises ``ValueError`` on bad XML.
+
+    One that stands ``alone`` is for a file: it brings its own colours on white, and links nowhere.
+    """
     try:
         # dot wrote it a moment ago, from text without markup and without a document type of ours.
         source = ET.fromstring(document)  # noqa: S314
@@ -48,11 +57,45 @@ def clean(document: bytes, *, title: str, prefix: str) -> str:
             "aria-label": shown(title),
         },
     )
-    _Rebuilder(prefix).run(source, target)
+    _Rebuilder(prefix, links=not alone).run(source, target)
+    if alone:
+        _on_paper(target, view, shown(title))
     if target.find(".//a") is not None:
         # To a screen reader an image has no parts, and these links are parts.
         target.set("role", "group")
-    return ET.tostring(target, encoding="unicode")
+    parts: list[str] = []
+    _write(target, parts)
+    return "".join(parts)
+
+
+def _write(element: ET.Element, parts: list[str]) -> None:
+    """The element as text. What ``ElementTree`` looks up for namespaces, at three times the cost, is
+    not needed: no name here has one.
+    """
+    tag = element.tag
+    parts.append(f"<{tag}")
+    parts.extend(f' {name}="{_escaped(value)}"' for name, value in element.items())
+    if element.text is None and not len(element):
+        parts.append(" />")
+        return
+    parts.append(">" + _escaped(element.text or ""))
+    for child in element:
+        _write(child, parts)
+    parts.append(f"</{tag}>")
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text
+
+
+def _on_paper(target: ET.Element, view: str, title: str) -> None:
+    """White below the drawing, and the light colours as a style of its own."""
+    x, y, width, height = view.split()[:4]
+    style, name = ET.Element("style"), ET.Element("title")
+    style.text, name.text = STYLE, title
+    box = {"class": "dg-paper", "x": x, "y": y, "width": width, "height": height, "fill": "#ffffff"}
+    for place, element in enumerate((name, style, ET.Element("rect", box))):
+        target.insert(place, element)
 
 
 def _number(text: str) -> str:
@@ -60,8 +103,9 @@ def _number(text: str) -> str:
 
 
 class _Rebuilder:
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, links: bool) -> None:
         self.prefix = prefix
+        self.links = links
         self.patterns: set[str] | None = None
         self.box: dict[str, float] = {}
         self.centred = False
@@ -85,6 +129,10 @@ class _Rebuilder:
             key = source.get("id", "")
             group.set("id", self.prefix + key)
             group.set("data-key", key)
+        else:
+            ends = (source.findtext(f"{{{SVG}}}title") or "").partition("->")
+            group.set("data-overlay", ends[0].partition(":")[0])
+            group.set("data-backing", ends[2].partition(":")[0])
         self.centred = classes == "dg-fold"
         self._children(source, group)
 
@@ -108,7 +156,9 @@ class _Rebuilder:
     def _anchor(self, source: ET.Element, into: ET.Element, name: str) -> None:
         href, text = (bare(source.get(f"{_XLINK}{name}", NONE)) for name in ("href", "title"))
         wrap = (
-            ET.SubElement(into, "g") if href == NONE else ET.SubElement(into, "a", {"href": href})
+            ET.SubElement(into, "a", {"href": href})
+            if href != NONE and self.links
+            else ET.SubElement(into, "g")
         )
         if text != NONE:
             ET.SubElement(wrap, "title").text = text
@@ -141,8 +191,19 @@ class _Rebuilder:
             box = _box(kept)
             self.box = {name: float(box[name]) for name in ("x", "width")}
             ET.SubElement(into, "rect", box)
+        elif tag == "polygon" and (kind := BAR_CLASSES.get(kept.get("fill", ""))):
+            self._bar(kind, kept, into)
         else:
             ET.SubElement(into, tag, kept)
+
+    def _bar(self, kind: str, kept: dict[str, str], into: ET.Element) -> None:
+        """A part of a bar; what is hidden is hatched too."""
+        part = {"class": kind, "points": kept["points"], "fill": kept["fill"]}
+        ET.SubElement(into, "polygon", part)
+        if kind == "dg-bar-hidden":
+            self.patterns = (self.patterns or set()) | {"hatch-c0"}
+            hatch = part | {"class": "dg-over", "fill": f"url(#{self.prefix}hatch-c0)"}
+            ET.SubElement(into, "polygon", hatch)
 
 
 def _box(path: dict[str, str]) -> dict[str, str]:

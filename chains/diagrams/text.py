@@ -24,6 +24,11 @@ _SPACE: Final = chr(_BASE + ord(" "))
 _IN: Final = {ord(c): _BASE + ord(c) for c in _SPECIAL}
 _OUT: Final = {_BASE + ord(c): c for c in (*_SPECIAL, " ")}
 
+_ENTITIES: Final = {code: f"&#{ord(char)};" for code, char in _OUT.items() if char != " "} | {
+    ord(_SPACE): "&#160;"
+}
+_LABEL: Final = re.compile(r"(<<TABLE.*?</TABLE>>)", re.DOTALL)
+
 NONE: Final = "-"
 """Stands for no link and no tooltip where graphviz insists on one."""
 
@@ -53,6 +58,21 @@ def armour(text: str) -> str:
 def bare(text: str) -> str:
     """Undo ``armour``; the result is plain text and still has to be escaped by an XML writer."""
     return text.translate(_OUT)
+
+
+def plain(dot_source: str) -> str:
+    """DOT of ours as other tools read it: what ``armour`` swapped is written as entities instead.
+
+    In a label a backslash would still mean something after that, so there it is doubled.
+    """
+
+    def entities(text: str, backslash: str) -> str:
+        return text.translate({**_ENTITIES, _BASE + ord("\\"): backslash})
+
+    parts = _LABEL.split(dot_source)
+    return "".join(
+        entities(part, "&#92;&#92;" if number % 2 else "&#92;") for number, part in enumerate(parts)
+    )
 
 
 def columns(text: str) -> int:

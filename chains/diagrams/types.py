@@ -39,6 +39,10 @@ class DrawnVolume:
     """``""``, info, warning or critical: the worst finding on the volume."""
     note: str = ""
     mark: Mark = Mark.NONE
+    about: str = ""
+    """One more line of plain facts, like its age."""
+    shadowed: int | None = None
+    """Bytes that it holds and overlays hide, where that is known."""
 
 
 @dataclass(frozen=True)

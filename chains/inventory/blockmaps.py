@@ -171,6 +171,19 @@ def stored_many(volumes: Iterable[Volume]) -> dict[int, ExtentMap]:
     }
 
 
+def stored_shadows(disk: Disk, volumes: Sequence[Volume]) -> dict[int, int]:
+    """Bytes of each of these volumes, top first, that overlays hide, by their ids; empty when that is
+    not known, or not of the layers as they are.
+    """
+    row = BlockMap.objects.filter(disk=disk, error="").only("figures", "fingerprint").first()
+    layers = row.figures.get("layers", ()) if row is not None else ()
+    if row is None or row.fingerprint != stored_fingerprint(list(volumes)):
+        return {}
+    if len(layers) != len(volumes):
+        return {}
+    return {volume.pk: part["shadowed"] for volume, part in zip(volumes, layers, strict=True)}
+
+
 def stored_error(leaves: list[Volume]) -> str:
     """Why the chain of one of these could not be read when a worker tried last; "" when it could."""
     rows = BlockMap.objects.filter(disk__active__in=leaves).exclude(error="")

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Prefetch, QuerySet
+from django.db import connection
+from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils import timezone
 
 from chains.models import (
@@ -52,9 +53,19 @@ ORDER BY d.id LIMIT %(most)s
 """
 
 
-_DRAWN = (
-    "domain", "path", "format", "virtual_size", "on_disk", "backing", "backing_file", "in_use",
-)  # fmt: skip
+# The disks of other chains that share a layer with this one, with the id of the lowest layer shared.
+_BESIDE = """
+WITH RECURSIVE beside(origin, id, level, place) AS (
+    SELECT v.backing_id, v.id, 0, row_number() OVER (ORDER BY v.id)
+    FROM chains_volume v WHERE v.backing_id = ANY(%(chain)s) AND NOT v.id = ANY(%(chain)s)
+  UNION ALL
+    SELECT b.origin, v.id, b.level + 1, row_number() OVER (ORDER BY v.id)
+    FROM beside b JOIN chains_volume v ON v.backing_id = b.id
+    WHERE b.place <= %(most)s AND b.level < %(levels)s
+)
+SELECT b.origin, d.id, d.name FROM beside b JOIN chains_disk d ON d.active_id = b.id
+ORDER BY d.id LIMIT %(most)s
+"""
 
 
 def domains() -> QuerySet[StorageDomain]:
@@ -69,17 +80,6 @@ def domains() -> QuerySet[StorageDomain]:
 def domain_names() -> list[tuple[int, str]]:
     """(id, name) of every domain, to choose from."""
     return list(StorageDomain.objects.order_by("name").values_list("pk", "name"))
-
-
-def drawn(domain: StorageDomain, most: int) -> tuple[list[Volume], list[Finding]] | None:
-    """What a picture of the domain shows; None when it has more volumes than can be drawn."""
-    if domain.volume_count > most:
-        return None
-    rows = list(domain.volumes.only(*_DRAWN)[: most + 1])
-    if len(rows) > most:
-        return None
-    marks = domain.findings.open().exclude(volume=None).only("domain", "volume", "severity", "code")
-    return rows, list(marks[: 2 * most])
 
 
 def chain_of(volume: Volume) -> list[Volume]:
@@ -99,6 +99,29 @@ def disks_above(volume: Volume, most: int) -> list[Disk]:
     """
     found = Disk.objects.raw(_DISKS, {"volume": volume.pk, "most": most, "levels": MAX_LAYERS})
     return list(found)
+
+
+def disks_beside(chain: Sequence[Volume], most: int) -> list[tuple[int, int, str]]:
+    """(layer, disk, its name) of other disks that read through a layer of this chain, at most so many."""
+    with connection.cursor() as link:
+        link.execute(_BESIDE, {
+            "chain": [volume.pk for volume in chain], "most": most, "levels": MAX_LAYERS,
+        })  # fmt: skip
+        return [(int(layer), int(disk), str(name)) for layer, disk, name in link.fetchall()]
+
+
+def is_preview(active: Volume) -> bool:
+    """Whether a leaf is a second overlay on a snapshot of the same disk, as a preview of it is."""
+    key = (active.notes or {}).get("disk_key")
+    if not key or active.backing_id is None:
+        return False
+    twins = Volume.objects.filter(backing=active.backing_id, notes__disk_key=key)
+    twin = (
+        twins.exclude(pk=active.pk)
+        .annotate(frozen=Exists(Volume.objects.filter(backing=OuterRef("pk"))))
+        .first()
+    )
+    return twin is not None and (twin.frozen or twin.modified < active.modified)
 
 
 def leaves_above(volume: Volume) -> list[Volume]:

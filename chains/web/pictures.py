@@ -1,22 +1,23 @@
 """From rows to diagrams: SVG text ready to stand in a page, cached by its content."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from django.core.cache import cache as stored
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from chains.core.costs import Strategy
 from chains.core.plans import Plan
 from chains.diagrams.chain_dot import chain_dot
-from chains.diagrams.forest_dot import forest_dots
 from chains.diagrams.render import RenderError, digest, render_many
 from chains.diagrams.types import DrawnVolume, Mark
-from chains.models import Disk, Finding, Volume
+from chains.models import Finding, Volume
 from chains.words.prose import prose
 
 CACHE_SECONDS = 24 * 3600
@@ -29,25 +30,38 @@ def svg(source: str, title: str) -> SafeString:
 
 
 def many(sources: Sequence[str], title: str) -> list[SafeString]:
-    """Several diagrams in one call of the tool."""
-    keys = [f"svg:{digest(source)}:{digest(title)}" for source in sources]
-    known = stored.get_many(keys)
-    missing = [n for n, key in enumerate(keys) if key not in known]
-    if missing:
-        try:
-            drawn = render_many([sources[n] for n in missing], title=title)
-        except RenderError as error:
-            return [_message(prose(str(error))) for _ in sources]
-        fresh = {keys[n]: text for n, text in zip(missing, drawn, strict=True)}
-        stored.set_many(fresh, CACHE_SECONDS)
-        known |= fresh
+    """Several diagrams in one call of the tool; when they can not be drawn, the one reason."""
+    if (known := kept(sources, title)) is not None:
+        return known
+    try:
+        drawn = render_many(sources, title=title)
+    except RenderError as error:
+        return [_message(prose(str(error)))]
+    # Without a place to keep it, the next one draws it again.
+    with suppress(OSError):
+        stored.set(_key(sources, title), drawn, CACHE_SECONDS)
+    return _safe(drawn)
+
+
+def kept(sources: Sequence[str], title: str) -> list[SafeString] | None:
+    """The same when it has been drawn lately, by whichever process of this machine; else None."""
+    try:
+        drawn = stored.get(_key(sources, title))
+    except OSError:
+        return None
+    return None if drawn is None else _safe(drawn)
+
+
+def _key(sources: Sequence[str], title: str) -> str:
+    return f"svg:{digest(chr(0).join(sources))}:{digest(title)}"
+
+
+def _safe(drawn: Sequence[str]) -> list[SafeString]:
     # The renderer rebuilds the SVG element by element and escapes all text: see diagrams/svg.py.
-    return [mark_safe(known[key]) for key in keys]  # noqa: S308
+    return [mark_safe(text) for text in drawn]  # noqa: S308
 
 
 def _message(text: str) -> SafeString:
-    from django.utils.html import format_html
-
     return format_html('<p class="empty">{}</p>', text)
 
 
@@ -91,7 +105,7 @@ def absent(key: str, recorded: str, role: str) -> DrawnVolume:
     )
 
 
-def roles(volumes: Sequence[Volume], overlays: dict[int, int]) -> dict[int, str]:
+def roles(volumes: Sequence[Volume], overlays: Mapping[int, int]) -> dict[int, str]:
     """What each volume is: by its place in the chain and the number of its overlays."""
     found = {}
     for volume in volumes:
@@ -105,46 +119,12 @@ def roles(volumes: Sequence[Volume], overlays: dict[int, int]) -> dict[int, str]
     return found
 
 
-def foot(volume: Volume, findings: Sequence[Finding]) -> DrawnVolume | None:
+def foot(volume: Volume, *, missing: bool) -> DrawnVolume | None:
     """What the lowest known layer stands on, when that is no volume of the domain."""
     if volume.backing_file is None or volume.backing_id is not None:
         return None
-    codes = {finding.code for finding in findings if finding.volume_id == volume.pk}
-    role = "missing" if "backing-missing" in codes else "outside"
+    role = "missing" if missing else "outside"
     return absent(f"x{volume.pk}", volume.backing_file, role)
-
-
-def chain(
-    volumes: list[Volume],
-    overlays: dict[int, int],
-    findings: Sequence[Finding],
-    disk: Disk,
-    *,
-    unfold: bool,
-) -> SafeString:
-    """The chain of a disk, root at the bottom."""
-    kinds, marks = roles(volumes, overlays), worst(findings)
-    nodes = [drawn(v, kinds[v.pk], marks.get(v.pk, "")) for v in volumes]
-    if (below := foot(volumes[-1], findings)) is not None:
-        nodes.append(below)
-    source = chain_dot(nodes, fold_over=2000 if unfold else 24, unfold_url="?all=1")
-    return svg(source, _("Chain of %(disk)s") % {"disk": disk.name})
-
-
-def forest(volumes: list[Volume], findings: Sequence[Finding]) -> list[SafeString]:
-    """The chains of a domain as trees."""
-    overlays: dict[int, int] = {}
-    for volume in volumes:
-        if volume.backing_id is not None:
-            overlays[volume.backing_id] = overlays.get(volume.backing_id, 0) + 1
-    kinds, marks = roles(volumes, overlays), worst(findings)
-    nodes = [drawn(v, kinds[v.pk], marks.get(v.pk, "")) for v in volumes]
-    edges = [(f"v{v.backing_id}", f"v{v.pk}") for v in volumes if v.backing_id is not None]
-    for volume in volumes:
-        if (below := foot(volume, findings)) is not None:
-            nodes.append(below)
-            edges.append((below.key, f"v{volume.pk}"))
-    return many(forest_dots(nodes, edges), _("Chains of the domain")) if nodes else []
 
 
 def before_after(

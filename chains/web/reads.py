@@ -125,6 +125,12 @@ class Reads:
         return len(self.layers) - len(listed), answered - sum(layer.answered for layer in listed)
 
     @property
+    def shadows(self) -> dict[int, int]:
+        """Bytes of each layer that overlays hide, by the id of its volume; empty when they changed."""
+        layers = self.layers if self.state == "ready" else ()
+        return {layer.volume.pk: layer.shadowed for layer in layers}
+
+    @property
     def l2_bytes(self) -> int:
         """The L2 tables of all layers."""
         return sum(layer.l2_bytes for layer in self.layers)

@@ -4,7 +4,9 @@ from django.urls import path
 
 from chains.web import (
     batches,
+    chain,
     findings,
+    forest,
     glossary,
     lesson,
     limits,
@@ -19,12 +21,23 @@ from chains.web import (
     trail,
     views,
 )
+from chains.web.drawings import FILES
 from chains.web.overview import overview
 
 urlpatterns = [
     path("", overview, name="overview"),
     path("domains/", views.domains, name="domains"),
     path("domains/<int:pk>/", views.domain, name="domain"),
+    path("domains/<int:pk>/forest/", forest.forest, name="domain-forest"),
+    *(
+        path(
+            f"domains/<int:pk>/forest.{kind}",
+            forest.forest_file,
+            {"kind": kind},
+            f"domain-forest-{kind}",
+        )
+        for kind in FILES
+    ),
     path("domains/<int:pk>/scan/", views.domain_scan, name="domain-scan"),
     path("domains/<int:pk>/volumes/", lists.volumes, name="volumes"),
     path("domains/<int:pk>/policy/", policies.policy, name="domain-policy"),
@@ -56,6 +69,11 @@ urlpatterns = [
             ("disks/<int:pk>/merge/", merge_files.plan_file, "plan-chains"),
         )
         for kind in reads_files.TYPES
+    ),
+    path("disks/<int:pk>/chain/", chain.chain, name="disk-chain"),
+    *(
+        path(f"disks/<int:pk>/chain.{kind}", chain.chain_file, {"kind": kind}, f"disk-chain-{kind}")
+        for kind in FILES
     ),
     path("disks/<int:pk>/merge/", views.merge_plan, name="merge-plan"),
     path("merges/<int:pk>/", views.merge, name="merge"),

@@ -24,7 +24,7 @@ from chains.merges.situation import AUTO, plans_from_inventory
 from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
-from chains.web import asking, lists, past, pictures, policies, scans
+from chains.web import asking, chain, forest, lists, past, pictures, policies, scans
 from chains.web.downloads import wanted
 from chains.web.flow import flow
 from chains.web.guard import needs, origin, person, refuse
@@ -33,9 +33,6 @@ from chains.words.prose import prose
 
 # Of a domain's findings its own page shows the worst; they have a page for themselves.
 FINDINGS = 20
-# Above this many volumes the forest is left to the table and its search: nobody finds anything in it,
-# and everybody waits for it. Below, large trees fold.
-DRAWN_VOLUMES = 2000
 # How many overlays and disks the page of a volume lists: a template may have ten thousand.
 BESIDE = 200
 
@@ -55,10 +52,9 @@ def domain(request: HttpRequest, pk: int) -> HttpResponseBase:
     found = get_object_or_404(selectors.domains(), pk=pk)
     if kind := wanted(request):
         return lists.disks_file(request, found, kind)
-    drawn = selectors.drawn(found, DRAWN_VOLUMES)
     context = {
         "domain": found, "findings": list(selectors.worst_of(found)[:FINDINGS]),
-        "forest": pictures.forest(*drawn) if drawn else [], "drawable": drawn is not None,
+        **forest.card(found, request.GET, wait=True),
         "silent": not selectors.worker_alive(found.storage_host), **policies.card(found),
         **lists.disks_card(request, found), **past.domain_card(found), "limits": limits.limits_of(found),
     }  # fmt: skip
@@ -111,11 +107,12 @@ def disk(request: HttpRequest, pk: int) -> HttpResponse:
         services.request_blocks(found, person(request))
     else:
         services.freshen_blocks(found, person(request))
-    kinds = pictures.roles(volumes, overlays)
+    kinds = chain.roles(volumes, overlays)
+    layers = chain.Chain(found, volumes, kinds, findings, shown_reads.shadows)
     context = {
         "disk": found, "domain": found.domain, "findings": findings, "reads": shown_reads,
         "layers": [(v, kinds[v.pk]) for v in volumes],
-        "chain": pictures.chain(volumes, overlays, findings, found, unfold="all" in request.GET),
+        **chain.card(layers, request.GET, wait=True),
         "merge": merge_services.holding(volumes[-1]), "silent": not selectors.worker_alive(found.domain.storage_host),
         "can_plan": len(volumes) > 1, "twins": selectors.twins(found), **past.disk_card(found),
     }  # fmt: skip

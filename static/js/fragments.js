@@ -4,7 +4,7 @@
 
 const QUIET = 250;
 const APART = 1_000;
-const SCROLLERS = ".table-scroll, .dg-scroll, .dg-forest, .output, .command";
+const SCROLLERS = ".table-scroll, .dg-scroll, .viewer-stage, .output, .command";
 
 let timer = null;
 let busy = false;

@@ -124,3 +124,29 @@ def test_a_fold_tells_the_worst_finding_in_it() -> None:
 
 def test_a_chain_without_layers_is_an_empty_drawing() -> None:
     assert not groups(drawn(chain_dot([])), "dg-node")
+
+
+def test_bars_are_as_long_as_the_layers_are_large_and_hatched_where_they_are_hidden() -> None:
+    layers = [volume(0, on_disk=100), volume(1, on_disk=50, shadowed=25), volume(2, on_disk=0)]
+    svg = drawn(chain_dot(layers, bars=True))
+
+    def width(key: str, kind: str) -> float:
+        node = next(g for g in groups(svg, "dg-volume") if g.get("data-key") == key)
+        parts = [p.get("points").split() for p in groups(node, kind)]
+        xs = [float(point.split(",")[0]) for part in parts for point in part]
+        return max(xs) - min(xs) if xs else 0
+
+    whole = width("v0", "dg-bar")
+    assert whole == width("v2", "dg-bar-track") > 200
+    assert width("v1", "dg-bar") == pytest.approx(whole / 4, abs=2)
+    assert width("v1", "dg-bar-hidden") == pytest.approx(whole / 4, abs=2)
+    assert groups(svg, "dg-over")[0].get("fill").startswith("url(#d")
+    assert not groups(drawn(chain_dot(layers)), "dg-bar")
+
+
+def test_a_run_opens_in_place() -> None:
+    layers = chain(300)
+    svg = drawn(chain_dot(layers, unfold_url="?open=KEY", opened=""))
+    assert links(groups(svg, "dg-fold")[0]) == ["?open=v8"]
+    opened = drawn(chain_dot(layers, unfold_url="?open=KEY", opened="v8"))
+    assert len(groups(opened, "dg-volume")) == 300

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from chains.diagrams import render
 from chains.diagrams.chain_dot import chain_dot
-from chains.diagrams.forest_dot import forest_dots
 from chains.diagrams.reads_dot import reads_dot
-from chains.diagrams.render import render_many, render_svg
+from chains.diagrams.render import render_file, render_many, render_svg
 from chains.diagrams.text import shorten
 from tests.diagrams.samples import (
     HOSTILE,
@@ -24,6 +24,7 @@ from tests.diagrams.samples import (
     titles,
     volume,
 )
+from tests.diagrams.samples_forest import dots_of
 
 ELEMENTS = {
     "svg", "g", "a", "title", "text", "rect", "path", "polygon", "ellipse", "circle", "defs",
@@ -31,7 +32,7 @@ ELEMENTS = {
 }  # fmt: skip
 ATTRIBUTES = {
     "class", "viewBox", "width", "height", "role", "aria-label", "transform", "id", "data-key",
-    "data-block", "href", "x", "y", "rx", "ry", "cx", "cy", "r", "d", "points", "fill", "stroke",
+    "data-block", "data-overlay", "data-backing", "href", "x", "y", "rx", "ry", "cx", "cy", "r", "d", "points", "fill", "stroke",
     "stroke-width", "stroke-dasharray", "text-anchor", "font-size", "font-weight", "patternUnits",
 }  # fmt: skip
 
@@ -63,7 +64,7 @@ def test_chain_shows_a_hostile_name_as_text(name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_forest_shows_a_hostile_name_as_text(name: str) -> None:
     volumes = [volume(1, name, role="root"), volume(2, name, url=f"/v/?name={name}")]
-    svg = parse(render_many(forest_dots(volumes, [("v1", "v2")]), title=name)[0])
+    svg = parse(render_many(dots_of(volumes, [("v1", "v2")]), title=name)[0])
     assert_harmless(svg)
     assert texts(svg).count(shorten(seen(name), 24)) == 2
     assert len(links(svg)) == 1
@@ -94,7 +95,7 @@ def test_a_key_that_is_not_a_plain_id_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="key"):
         chain_dot([volume(1, key=key)])
     with pytest.raises(ValueError, match="key"):
-        forest_dots([volume(1, key=key)], [])
+        dots_of([volume(1, key=key)], [])
 
 
 @pytest.mark.parametrize(
@@ -129,3 +130,20 @@ def test_a_link_keeps_its_query() -> None:
 def test_an_empty_name_still_has_a_box() -> None:
     svg = parse(render_svg(chain_dot([volume(1, path="", name=" ")]), title="Chain"))
     assert len(groups(svg, "dg-volume")) == 1
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_shows_a_hostile_name_as_text(name: str) -> None:
+    hostile = volume(1, name, path=f"/d/{name}", about=name, note=name, url="/v/1/")
+    source = chain_dot([hostile, volume(2)], bars=True)
+    svg = parse(render_file(source, "svg", title=name).decode())
+    style = svg.find(f"{SVG}style")
+    assert style is not None
+    svg.remove(style)
+    assert_harmless(svg)
+    assert not links(svg)
+    assert shorten(seen(name), 40) in texts(svg)
+    # What other tools are given means the same to graphviz: drawn again, it shows the same words.
+    again = parse(render._run(render_file(source, "dot", title=name), 10).decode())
+    shown = "".join(texts(again)).replace("\xa0", " ")
+    assert shorten(seen(name), 40).strip() in shown

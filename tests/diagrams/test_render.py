@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 import time
 
 import pytest
@@ -13,12 +14,14 @@ from chains.diagrams import render
 from chains.diagrams.chain_dot import chain_dot
 from chains.diagrams.reads_dot import reads_dot
 from chains.diagrams.render import (
+    RenderBusyError,
     RenderError,
     RenderFailedError,
     RenderMissingError,
     RenderTimeoutError,
     RenderTooBigError,
     digest,
+    render_file,
     render_many,
     render_svg,
 )
@@ -79,7 +82,9 @@ def test_an_answer_that_is_not_a_drawing_is_a_typed_failure(
 
 
 def test_every_failure_is_one_that_a_page_can_show() -> None:
-    for kind in (RenderTimeoutError, RenderTooBigError, RenderMissingError, RenderFailedError):
+    for kind in (
+        RenderTimeoutError, RenderTooBigError, RenderMissingError, RenderFailedError, RenderBusyError,
+    ):  # fmt: skip
         assert issubclass(kind, RenderError)
     assert issubclass(RenderError, StrataError)
 
@@ -124,3 +129,31 @@ def test_a_drawing_without_links_is_an_image_and_one_with_links_a_group() -> Non
     assert parse(render_svg(chain_dot([volume(1)]), title="Chain")).get("role") == "img"
     linked = render_svg(chain_dot([volume(1, url="/volumes/1/")]), title="Chain")
     assert parse(linked).get("role") == "group"
+
+
+def test_a_file_stands_for_itself() -> None:
+    source = chain_dot([volume(1, url="/volumes/1/"), volume(2)], bars=True)
+    svg = render_file(source, "svg", title="Chain of a disk").decode()
+    assert svg.startswith('<?xml version="1.0" encoding="UTF-8"?>')
+    for outside in ("var(", "url(http", "/volumes/1/", "@import"):
+        assert outside not in svg
+    drawing = parse(svg)
+    assert [g.get("fill") for g in groups(drawing, "dg-paper")] == ["#ffffff"]
+    assert render_file(source, "png", title="Chain").startswith(b"\x89PNG\r\n")
+    assert render_file(source, "dot", title="Chain").startswith(b"digraph chain {")
+
+
+def test_a_png_is_not_larger_than_it_may_be() -> None:
+    wide = "digraph g {\n" + "\n".join(f"n{i} [width=3]" for i in range(60)) + "\n}"
+    png = render_file(wide, "png", title="Wide")
+    assert int.from_bytes(png[16:20]) <= 60 * 96
+    with pytest.raises(RenderTooBigError):
+        render_file(wide, "png", title="Wide", max_bytes=100)
+
+
+def test_no_more_than_two_drawings_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(render, "_slots", slots)
+    with slots, pytest.raises(RenderBusyError, match="in a moment"):
+        render_svg("digraph g {}", title="Nothing", timeout=0.01)
+    assert render_svg("digraph g {}", title="Nothing").startswith("<svg")

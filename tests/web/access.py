@@ -138,6 +138,8 @@ ADDRESSES: dict[str, Address] = {
     "": page("/"),
     "domains/": page("/domains/"),
     "domains/<int:pk>/": page("/domains/{domain}/"),
+    "domains/<int:pk>/forest/": page("/domains/{domain}/forest/"),
+    **{f"domains/<int:pk>/forest.{kind}": page(f"/domains/{{domain}}/forest.{kind}") for kind in ("svg", "png", "dot")},
     "domains/<int:pk>/scan/": action("/domains/{domain}/scan/"),
     "domains/<int:pk>/policy/": Address(
         "/domains/{domain}/policy/", (302, 405, 405, 405), (302, 403, 403, 302), ("keep=day",),
@@ -171,6 +173,8 @@ ADDRESSES: dict[str, Address] = {
     **{f"merges/<int:pk>/chains.{kind}": page(f"/merges/{{merge}}/chains.{kind}") for kind in ("svg", "png", "dot")},
     **{f"disks/<int:pk>/merge/chains.{kind}": page(f"/disks/{{free_disk}}/merge/chains.{kind}") for kind in ("svg", "png", "dot")},
     **{f"disks/<int:pk>/reads.{kind}": page(f"/disks/{{disk}}/reads.{kind}") for kind in ("svg", "png", "dot")},
+    "disks/<int:pk>/chain/": page("/disks/{disk}/chain/"),
+    **{f"disks/<int:pk>/chain.{kind}": page(f"/disks/{{disk}}/chain.{kind}") for kind in ("svg", "png", "dot")},
     "disks/<int:pk>/merge/": Address(
         "/disks/{free_disk}/merge/", (302, 200, 200, 200), (302, 403, 302, 302),
         ("base=free_base", "top=free_top", "plan=digest"), changes=True,
