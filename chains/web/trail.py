@@ -115,6 +115,8 @@ def records(request: HttpRequest) -> HttpResponseBase:
     count, head = trail.head()
     stored = None if asked.is_set else count
     context = {
+        # It has one order and one length: its addresses say nothing of them.
+        "sort": None, "table": {"rows_word": None},
         "page": page, "asked": asked, "total": lists.total_of(page, rows, order, asked, stored),
         "rows": [_row(row) for row in page.rows], "count": count, "head": head,
         "actions": ACTION_WORDS.items(), "results": RESULT_WORDS.items(),

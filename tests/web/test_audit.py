@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -253,3 +254,16 @@ def test_a_scan_is_on_record_from_the_wish_to_the_end(domain):
     assert [row[1:] for row in told() if row[1] == "scan"] == [
         ("scan", domain.name, "asked"), ("scan", domain.name, "succeeded"),
     ]  # fmt: skip
+
+
+def test_the_foot_of_the_list_counts_and_goes_on(records, auditor):
+    for number in range(60):
+        audit.record("ann", "x", "scan", f"d{number}")
+    page = auditor.get("/audit/?person=ann&action=scan").content.decode()
+    assert "63 records" in page
+    following = re.search(r'rel="next" href="([^"]+)"', page)
+    assert following
+    assert "sort" not in following[1]
+    answer = auditor.get("/audit/" + following[1].replace("&amp;", "&"))
+    assert len(answer.context["rows"]) == 13
+    assert {row["record"].actor for row in answer.context["rows"]} == {"ann"}
