@@ -11,7 +11,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from chains.core.units import binary
 from chains.diagrams.chain_dot import chain_dot, runs
 from chains.diagrams.types import DrawnVolume
 from chains.inventory import blockmaps, selectors
@@ -20,6 +19,7 @@ from chains.permissions import Action
 from chains.web import pictures
 from chains.web.drawings import age, drawing, drawing_file
 from chains.web.guard import needs
+from chains.words.numbers import binary
 
 FOLD_OVER = 24
 MOST_LAYERS = 2000

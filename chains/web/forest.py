@@ -11,7 +11,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from chains.core.units import binary
 from chains.diagrams.forest_dot import fold_words, forest_dots, forest_file_dot
 from chains.diagrams.trees import WINDOW, Fold, Shape, Tree, grow
 from chains.diagrams.types import DrawnVolume
@@ -23,6 +22,7 @@ from chains.permissions import Action
 from chains.web import pictures
 from chains.web.drawings import Drawing, drawing, drawing_file
 from chains.web.guard import needs
+from chains.words.numbers import binary
 
 # Of more volumes not even the shape of the trees is read while the domain's page waits for it.
 READ_AT_ONCE = 300
