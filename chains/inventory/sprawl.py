@@ -84,6 +84,8 @@ def report(asked: Asked, cursor: str = "", size: int = PAGE) -> Report:
         found = _rows(asked, query(asked, after=after, most=size + 1))
         if whole is not None:
             total = summed(part for _, part in whole)
+        elif after is None and len(found) <= size and not is_compared:
+            total = summed(row.figures for row in found)
         else:
             total = total_of(asked, asked.as_of)
         later = total_of(asked, asked.with_) if is_compared else None
