@@ -11,6 +11,7 @@ from chains.diagrams.chain_dot import chain_dot
 from chains.diagrams.forest_dot import forest_dots
 from chains.diagrams.palette import colour_class
 from chains.diagrams.reads_dot import reads_dot
+from chains.diagrams.trees import Node, Shape, Wish, grow
 from chains.diagrams.types import DrawnVolume, Mark, ReadsPicture, ReadsRow
 from chains.lessons.steps import BLOCK, Step
 from chains.web.pictures import many, svg
@@ -78,12 +79,15 @@ def trees(seen: Mapping[str, Any], step: Step | None) -> list[SafeString]:
         order = {_key(name): place for place, name in enumerate(seen["chain"])}
         nodes.sort(key=lambda node: order[node.key])
         return [svg(chain_dot(nodes), _("The chain"))]
-    edges = [
-        (_key(facts["backing_file"]), _key(name))
+    below = {
+        _key(name): _key(facts["backing_file"]) if facts["backing_file"] in seen["files"] else None
         for name, facts in seen["files"].items()
-        if facts["backing_file"] in seen["files"]
-    ]
-    return many(forest_dots(nodes, edges), _("The files and their backing files"))
+    }
+    roots = [node.key for node in nodes if below[node.key] is None]
+    shape = Shape([Node(node.key, below[node.key], node.on_disk) for node in nodes], (), roots)
+    grown = grow(roots, shape, Wish(), len(nodes))
+    sources = forest_dots(grown, {node.key: node for node in nodes})
+    return many(sources, _("The files and their backing files"))
 
 
 def reads(seen: Mapping[str, Any]) -> SafeString:
