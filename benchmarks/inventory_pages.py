@@ -109,7 +109,7 @@ def searches(place: Any, smallest: int, luck: random.Random) -> dict[str, Iterat
     one, at = luck.choice, f"/domains/{place.pk}/"
     severities = ("any", *lists.SEVERITIES)
     made: dict[str, Callable[[], str]] = {
-        "all domains": lambda: "/",
+        "the overview": lambda: "/", "all domains": lambda: "/domains/",
         "a domain that is drawn": lambda: f"/domains/{smallest}/",
         "disks: a name": lambda: f"{at}?q={chain()}",
         "disks: a part of names": lambda: f"{at}?q={chain()[2:6]}&sort={one(list(lists.DISK_ORDERS))}",

@@ -37,7 +37,11 @@ def urls(days: dict[str, str]) -> dict[str, str]:
         "two days compared, by domain": f"as_of={days['before']}&with={days['now']}",
         "two days compared, by disk": f"by=disk&as_of={days['before']}&with={days['now']}",
     }  # fmt: skip
-    return live | past
+    others = {
+        "the overview": "/", "all domains": "/domains/", "a domain": "/domains/3/", "its volumes": "/domains/3/volumes/",
+        "findings": "/findings/", "activity": "/activity/", "the audit trail": "/audit/",
+    }  # fmt: skip
+    return {name: f"/sprawl/?{words}" for name, words in (live | past).items()} | others
 
 
 def measure(folder: Path, disks: int, views: int, sample: int) -> None:
@@ -60,15 +64,15 @@ def measure(folder: Path, disks: int, views: int, sample: int) -> None:
         for name, age in ages.items()
     }
 
-    def ask(words: str) -> None:
-        assert client.get(f"/sprawl/?{words}").status_code == 200, words
+    def ask(url: str) -> None:
+        assert client.get(url).status_code == 200, url
 
     reached = {}
     print(f"{'page':34} {'p50':>7} {'p95':>7} ms")
-    for name, words in urls(days).items():
+    for name, url in urls(days).items():
         for _ in range(WARM):
-            ask(words)
-        middle, most = percentiles([timed(partial(ask, words)) for _ in range(views)])
+            ask(url)
+        middle, most = percentiles([timed(partial(ask, url)) for _ in range(views)])
         reached[name] = most
         print(f"{name:34} {middle:7.0f} {most:7.0f}")
     live = [most for name, most in reached.items() if "days" not in name and "as of" not in name]

@@ -78,7 +78,9 @@ def crawl(page: Page, site: Site) -> dict[str, str]:
     found: dict[str, str] = {}
     # One way in is the button of a form, another a chart that is there after some days.
     disk = site.disks["merge"]
-    todo = [f"{site.url}{path}" for path in ("/", f"/disks/{disk}/merge/", "/domains/1/history/")]
+    todo = [f"{site.url}{path}" for path in (
+        "/", f"/disks/{disk}/merge/", f"/disks/{disk}/chain/", "/domains/1/history/",
+    )]  # fmt: skip
     seen = set(todo)
     while todo:
         url = todo.pop(0)
