@@ -15,7 +15,7 @@ from chains.diagrams.nodes import (
     volume_node,
 )
 from chains.diagrams.tongue import say
-from chains.diagrams.trees import Fold, Tree
+from chains.diagrams.trees import Fold, Node, Shape, Tree, Wish, grow
 from chains.diagrams.types import DrawnVolume
 
 _NAME_LIMIT: Final = 24
@@ -51,6 +51,22 @@ def forest_dots(
         body = _body(tree, volumes, width, fold_url)
         sources.append("".join(["digraph tree {\n", shape, GRAPH, ends, *body, "}\n"]))
     return sources
+
+
+def small_forest_dots(
+    volumes: Sequence[DrawnVolume], edges: Sequence[tuple[str, str]]
+) -> list[str]:
+    """The same of a handful of volumes that are all at hand, the largest tree first.
+
+    ``edges`` are pairs (key of the backing file, key of the overlay).
+    """
+    below = {overlay: backing for backing, overlay in edges}
+    nodes = [Node(v.key, below.get(v.key), v.on_disk, v.severity) for v in volumes]
+    roots = [node.key for node in nodes if node.below is None]
+    shape = Shape(nodes, (), roots)
+    roots.sort(key=lambda root: -len(shape.above(root)))
+    trees = grow(roots, shape, Wish(), len(nodes))
+    return forest_dots(trees, {volume.key: volume for volume in volumes})
 
 
 def forest_file_dot(trees: Sequence[Tree], volumes: Mapping[str, DrawnVolume]) -> str:

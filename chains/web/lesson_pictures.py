@@ -8,10 +8,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from chains.diagrams.chain_dot import chain_dot
-from chains.diagrams.forest_dot import forest_dots
+from chains.diagrams.forest_dot import small_forest_dots
 from chains.diagrams.palette import colour_class
 from chains.diagrams.reads_dot import reads_dot
-from chains.diagrams.trees import Node, Shape, Wish, grow
 from chains.diagrams.types import DrawnVolume, Mark, ReadsPicture, ReadsRow
 from chains.lessons.steps import BLOCK, Step
 from chains.web.pictures import many, svg
@@ -79,15 +78,12 @@ def trees(seen: Mapping[str, Any], step: Step | None) -> list[SafeString]:
         order = {_key(name): place for place, name in enumerate(seen["chain"])}
         nodes.sort(key=lambda node: order[node.key])
         return [svg(chain_dot(nodes), _("The chain"))]
-    below = {
-        _key(name): _key(facts["backing_file"]) if facts["backing_file"] in seen["files"] else None
+    edges = [
+        (_key(facts["backing_file"]), _key(name))
         for name, facts in seen["files"].items()
-    }
-    roots = [node.key for node in nodes if below[node.key] is None]
-    shape = Shape([Node(node.key, below[node.key], node.on_disk) for node in nodes], (), roots)
-    grown = grow(roots, shape, Wish(), len(nodes))
-    sources = forest_dots(grown, {node.key: node for node in nodes})
-    return many(sources, _("The files and their backing files"))
+        if facts["backing_file"] in seen["files"]
+    ]
+    return many(small_forest_dots(nodes, edges), _("The files and their backing files"))
 
 
 def reads(seen: Mapping[str, Any]) -> SafeString:

@@ -42,11 +42,8 @@ def pages_of_the_table() -> set[str]:
         name for name, address in ADDRESSES.items() if address.get[2] in (200, frozenset({200}))
     }
     others = ("api/", "admin/", "login/", "words/")
-    return {
-        name
-        for name in seen
-        if not name.startswith(others) and not name.endswith((".svg", ".png", ".dot"))
-    }
+    files = (".svg", ".png", ".dot")
+    return {name for name in seen if not name.startswith(others) and not name.endswith(files)}
 
 
 @pytest.fixture(scope="module")

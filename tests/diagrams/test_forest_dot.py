@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chains.diagrams.forest_dot import forest_dots, forest_file_dot
+from chains.diagrams.forest_dot import forest_dots, forest_file_dot, small_forest_dots
 from chains.diagrams.render import render_many
 from chains.diagrams.trees import Clones, Node, Shape, Wish, grow
 from chains.diagrams.types import DrawnVolume
@@ -183,3 +183,9 @@ def test_a_file_holds_all_trees_in_one_graph() -> None:
     svg = parse(render_many([source], title="All")[0])
     assert len(groups(svg, "dg-volume")) == 15
     assert len(groups(svg, "dg-edge")) == 10
+
+
+def test_a_handful_is_drawn_largest_tree_first() -> None:
+    sources = small_forest_dots([volume(i) for i in range(4)], [("v1", "v2"), ("v2", "v3")])
+    drawn_keys = [keys(parse(svg)) for svg in render_many(sources, title="Few")]
+    assert drawn_keys == [{"v1", "v2", "v3"}, {"v0"}]
