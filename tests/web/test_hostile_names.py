@@ -139,7 +139,7 @@ def test_more_rows_ask_no_more_queries(page, domain, browser):
     with CaptureQueriesContext(connection) as many:
         response = client.get(url)
     assert "clone 29" in response.text or page in ("/", "/domains/")
-    assert len(many) == len(few) <= 15, [query["sql"][:90] for query in many]
+    assert len(many) == len(few) <= 20, [query["sql"][:90] for query in many]
 
 
 def test_the_notices_on_the_page_of_a_merge(domain, browser):
