@@ -1,5 +1,7 @@
 """The thresholds of findings: the page for all domains, and the form of each domain's page."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
@@ -11,6 +13,7 @@ from chains.inventory import limits, registering, services
 from chains.inventory.asking import BadRequestError
 from chains.models import StorageDomain
 from chains.permissions import Action, allows
+from chains.web import drafts
 from chains.web.guard import needs, origin, person, refuse
 from chains.words.prose import prose
 
@@ -27,8 +30,26 @@ def thresholds(request: HttpRequest) -> HttpResponse:
         return redirect("thresholds")
     domains = StorageDomain.objects.order_by("name")
     own = [domain for domain in domains.only("name", "thresholds") if domain.thresholds]
-    context = {"limits": limits.limits_of(), "own": own}
+    context = {**_form(request, None), "own": own}
     return render(request, "web/thresholds.html", context)
+
+
+def card(request: HttpRequest, domain: StorageDomain) -> dict[str, Any]:
+    """What the domain's page shows of its thresholds and its schedule."""
+    draft = drafts.take(request, f"schedule:{domain.pk}")
+    scan_every = draft.words.get("scan_every", "")
+    return {**_form(request, domain), "scan_every": scan_every, "schedule_wrong": draft.why}
+
+
+def _form(request: HttpRequest, domain: StorageDomain | None) -> dict[str, Any]:
+    draft = drafts.take(request, _named(domain))
+    rows = limits.limits_of(domain)
+    rows = [row._replace(here=draft.words.get(row.name, row.here)) for row in rows]
+    return {"limits": rows, "limits_wrong": draft.why}
+
+
+def _named(domain: StorageDomain | None) -> str:
+    return f"limits:{domain.pk if domain is not None else 'all'}"
 
 
 @require_POST
@@ -51,7 +72,7 @@ def schedule(request: HttpRequest, pk: int) -> HttpResponse:
         seconds = registering.seconds_of(words)
         registering.set_schedule(domain, seconds, person(request), origin(request))
     except BadRequestError as error:
-        messages.error(request, prose(str(error)))
+        drafts.keep(request, f"schedule:{pk}", {"scan_every": words[:80]}, str(error))
     else:
         messages.success(request, _("Saved."))
     return redirect("domain", pk=pk)
@@ -66,7 +87,7 @@ def _save(request: HttpRequest, domain: StorageDomain | None) -> bool:
         values = limits.from_words(_words(request.POST))
         limits.set_thresholds(domain, values, person(request), origin(request))
     except BadRequestError as error:
-        messages.error(request, prose(str(error)))
+        drafts.keep(request, _named(domain), _words(request.POST), str(error))
         return False
     messages.success(request, f"{_('Saved.')} {prose(limits.EFFECT)}")
     return True

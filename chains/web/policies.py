@@ -13,18 +13,20 @@ from chains.merges import policies, services
 from chains.merges import selectors as merge_selectors
 from chains.models import Merge, StorageDomain
 from chains.permissions import Action
+from chains.web import drafts
 from chains.web.guard import needs, origin, person
 from chains.words.prose import prose
 
 FIELDS = ("keep", "merges_at_once", "window", "rate")
 
 
-def card(domain: StorageDomain) -> dict[str, Any]:
+def card(request: HttpRequest, domain: StorageDomain) -> dict[str, Any]:
     """What the domain's page shows of its merges."""
     size, kept = merge_selectors.reclaimable(domain)
+    draft = drafts.take(request, f"policy:{domain.pk}")
     return {
-        "policy": policies.Policy.of(domain).to_words(), "kept_bytes": size, "kept": kept,
-        "queue": merge_selectors.queue_of(domain),
+        "policy": policies.Policy.of(domain).to_words() | dict(draft.words), "policy_wrong": draft.why,
+        "kept_bytes": size, "kept": kept, "queue": merge_selectors.queue_of(domain),
     }  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def policy(request: HttpRequest, pk: int) -> HttpResponse:
         wanted = policies.Policy.from_words(words, policies.Policy.of(domain))
         policies.set_policy(domain, wanted, person(request), origin(request))
     except BadRequestError as error:
-        messages.error(request, prose(str(error)))
+        drafts.keep(request, f"policy:{pk}", words, str(error))
     else:
         messages.success(request, _("Saved."))
     return redirect("domain", pk=pk)

@@ -14,7 +14,7 @@ from chains.core.advice import advice
 from chains.core.errors import StrataError
 from chains.core.plans import Plan, PlanError
 from chains.core.states import MergeState
-from chains.inventory import limits, selectors, services
+from chains.inventory import selectors, services
 from chains.merges import describe, estimates
 from chains.merges import selectors as merge_selectors
 from chains.merges import services as merge_services
@@ -25,6 +25,7 @@ from chains.models import Disk, Merge, StorageDomain, Volume
 from chains.permissions import Action, allows
 from chains.qemu.command import shown
 from chains.web import asking, chain, forest, lists, past, pictures, policies, scans
+from chains.web import limits as limit_forms
 from chains.web.downloads import wanted
 from chains.web.flow import flow
 from chains.web.guard import needs, origin, person, refuse
@@ -55,8 +56,8 @@ def domain(request: HttpRequest, pk: int) -> HttpResponseBase:
     context = {
         "domain": found, "findings": list(selectors.worst_of(found)[:FINDINGS]),
         **forest.card(found, request.GET, wait=True),
-        "silent": not selectors.worker_alive(found.storage_host), **policies.card(found),
-        **lists.disks_card(request, found), **past.domain_card(found), "limits": limits.limits_of(found),
+        "silent": not selectors.worker_alive(found.storage_host), **policies.card(request, found),
+        **lists.disks_card(request, found), **past.domain_card(found), **limit_forms.card(request, found),
     }  # fmt: skip
     return lists.remembered(render(request, "web/domain.html", context), context)
 

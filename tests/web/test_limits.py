@@ -93,3 +93,22 @@ def test_a_schedule(domain, browser):
     assert "only when asked" in client.get(f"/domains/{domain.pk}/").text
     for bad in ({"scan_seconds": 5}, {"scan_seconds": -1}, {}, {"scan_seconds": 10**12}):
         assert client.post(url, bad, "application/json").status_code == 400, bad
+
+
+@pytest.mark.parametrize(
+    ("form", "words", "field"),
+    [
+        ("policy", {"keep": "1d", "window": "Someday", "merges_at_once": "3"}, 'value="Someday"'),
+        ("thresholds", {"depth": "many"}, 'value="many"'),
+        ("schedule", {"scan_every": "often"}, 'value="often"'),
+    ],
+)
+def test_what_was_typed_into_a_refused_form_comes_back_once(form, words, field, domain, browser):
+    client = browser("admin")
+    page = f"/domains/{domain.pk}/"
+    assert client.post(f"{page}{form}/", words).status_code == 302
+    told = client.get(page).text
+    assert field in told
+    assert 'role="alert"' in told
+    assert told.count("<details") and "open>" in told
+    assert field not in client.get(page).text
