@@ -70,7 +70,7 @@ def test_an_operator_sees_a_chain_and_its_reads(site, sign_in):
     expect(page.locator("#disks tbody tr")).to_have_count(1)
     page.click("#disks tbody a")
     assert page.url.endswith(f"/disks/{site.disks['look']}/")
-    chain = page.locator("#chain svg").first
+    chain = page.locator("#chain svg.dg").first
     for name in ("base.img", "snap1.img", "snap2.img"):
         expect(chain).to_contain_text(name)
     # The map is read by the worker; the picture comes by itself.
@@ -138,7 +138,7 @@ def test_an_operator_merges_and_watches(site, sign_in):
     expect(page.locator("[data-step=copy]")).to_contain_text("qemu-img convert")
     expect(page.locator("#merge-picture")).to_contain_text("As it is now")
     page.goto(f"{site.url}/disks/{site.disks['merge']}/")
-    chain = page.locator("#chain svg").first
+    chain = page.locator("#chain svg.dg").first
     expect(chain).to_contain_text("snap2.img", timeout=10_000)
     expect(chain).not_to_contain_text("base.img")
     expect(page.locator("#chain tbody tr")).to_have_count(2)
