@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "chains.web.reader.ZoneMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "chains.web.errors.OwnRefusals",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "chains.web.acting.acting",

@@ -47,6 +47,7 @@ def reopen(request: HttpRequest, pk: int) -> HttpResponse:
     """Take the note back."""
     found = get_object_or_404(Finding.objects.select_related("domain"), pk=pk)
     findings.reopen(found, person(request), origin(request))
+    messages.success(request, _("Taken back: it counts again."))
     return redirect("finding", pk=pk)
 
 

@@ -198,3 +198,12 @@ def test_every_handler_is_ours():
     resolver = get_resolver()
     for code in (400, 403, 404, 500):
         assert resolver.resolve_error_handler(code).__module__ == "chains.web.errors"
+
+
+def test_the_address_of_a_button_shows_a_page_of_ours(world, browser):
+    client = browser("operator")
+    answer = client.get(f"/domains/{world['domain']}/scan/")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "POST"
+    assert "This is the address of a button, not of a page" in answer.text
+    assert Page(answer.text).wrong == []

@@ -30,7 +30,7 @@ def test_the_largest_wins_are_a_batch_away(domain, browser):
     assert (win.gain, win.whole, win.count) == (8 * 1024**3, 8 * 1024**3, 2)
     assert [disk.pk for disk in win.disks] == [disks[1].pk, disks[0].pk]
     page = browser("operator").get("/").text
-    assert "Merge these 2 disks and win <strong>8 GiB</strong>" in page
+    assert "Merge these 2 disks and win at least <strong>8 GiB</strong>" in page
     plan = f"/domains/{domain.pk}/batch/?scope=whole&amp;disk={disks[1].pk}&amp;disk={disks[0].pk}"
     assert plan in page
     assert browser("operator").get(plan.replace("&amp;", "&")).status_code == 200
@@ -41,7 +41,7 @@ def test_where_strata_may_not_merge_there_is_no_way_to_a_plan(domain, browser):
     waste(domain.disks.first(), 3 * 1024**3)
     StorageDomain.objects.filter(pk=domain.pk).update(read_only=True)
     page = browser("operator").get("/").text
-    assert "Merge this disk and win <strong>3 GiB</strong>" in page
+    assert "Merge this disk and win at least <strong>3 GiB</strong>" in page
     assert "read-only in Strata" in page
     assert "/batch/" not in page
 
