@@ -17,6 +17,7 @@ from chains.core.units import binary
 from chains.diagrams.palette import colour_class
 from chains.diagrams.svg import SVG
 from chains.diagrams.text import shorten, shown
+from chains.diagrams.tongue import say
 
 WIDTH: Final = 400
 _LEFT, _BAR, _HEIGHT, _ROW = 44.0, 340.0, 16.0, 46.0
@@ -133,7 +134,8 @@ def _row(root: ET.Element, view: FlowPicture, number: int, bar: Bar, most: int) 
         _rect(group, "flow-fill", top, full)
     size = {"x": f"{_LEFT + _BAR:g}", "y": f"{top - 6:g}", "text-anchor": "end", "font-size": "11",
             "class": "dg-muted"}  # fmt: skip
-    ET.SubElement(group, "text", size).text = binary(bar.held)
+    came_in = int(view.moved * view.copied) if bar.part is Part.TARGET else 0
+    ET.SubElement(group, "text", size).text = say(binary(bar.held + came_in))
 
 
 def _length(held: int, most: int) -> float:
