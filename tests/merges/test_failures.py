@@ -215,6 +215,9 @@ def test_a_database_that_ends_all_connections_in_the_midst(
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         assert process.wait(30) != 0
+    # The connections of the tests' own process ended too, in whichever thread they were.
+    connection.close()
+    connection.close_pool()
     assert images.view(root / "top.qcow2") == before
     merge.refresh_from_db()
     assert merge.state == "running"
