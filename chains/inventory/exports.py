@@ -19,11 +19,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def _fields(*names: str) -> dict[str, Callable[[Any], Any]]:
-    # (The default binds each name now; the type checker can not tell a lambda's default argument.)
-    return {name: lambda row, name=name: getattr(row, name) for name in names}  # type: ignore[misc]
+    return _fields_as(**{name: name for name in names})
 
 
 def _fields_as(**names: str) -> dict[str, Callable[[Any], Any]]:
+    # (The default binds each name now; the type checker can not tell a lambda's default argument.)
     return {word: lambda row, name=name: getattr(row, name) for word, name in names.items()}  # type: ignore[misc]
 
 
